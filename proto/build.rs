@@ -3,12 +3,19 @@
 use prost::Message;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    const FILES: [&str; 1] = ["proto/tidegate.proto"];
+    const FILES: [&str; 5] = [
+        "proto/tidegate/v1/raft.proto",
+        "proto/tidegate/v1/store.proto",
+        "proto/tidegate/v1/audit.proto",
+        "proto/tidegate/v1/admin.proto",
+        "proto/tidegate/v1/decision.proto",
+    ];
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(FILES, ["proto"])?;
     let path = std::path::PathBuf::from(std::env::var("OUT_DIR")?).join("descriptors.bin");
     std::fs::write(&path, descriptors.encode_to_vec())?;
     tonic_build::configure()
+        .bytes([".tidegate.v1.Frame"])
         .file_descriptor_set_path(&path)
         .skip_protoc_run()
         .compile_protos(&FILES, &["proto"])?;
