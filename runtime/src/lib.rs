@@ -1,1 +1,47 @@
-//! runtime
+//! The seam between production code and the simulator: time, randomness, tasks and disks.
+//!
+//! Everything above this crate runs unmodified in both worlds. Without `--cfg madsim` the seam is
+//! tokio, the operating system's clocks and real files; with it, the same names mean madsim's
+//! deterministic executor, clocks that can be skewed per node, and a disk that loses what was not
+//! synced.
+//!
+//! | Need | Use | Real | Simulated |
+//! |---|---|---|---|
+//! | tasks, timers, channels for openraft | [`Rt`] | tokio | `sim::SimRuntime` |
+//! | a watch channel with a fixed wake order | [`Watch`] | tokio | `sim::FifoWatch` |
+//! | the time | [`Clock`] | [`SystemClock`] | [`SystemClock`], skewed by `sim::set_skew` |
+//! | random bytes | [`Entropy`] | [`SystemEntropy`] | the same; madsim seeds `getrandom` |
+
+mod clock;
+mod entropy;
+#[cfg(madsim)]
+pub mod sim;
+
+pub use clock::{BootInstant, Clock, SystemClock, WallMs};
+pub use entropy::{Entropy, EntropyError, SystemEntropy};
+pub use openraft_rt::AsyncRuntime;
+
+/// openraft's runtime: real tokio outside the simulator, madsim inside.
+#[cfg(not(madsim))]
+pub type Rt = openraft_rt_tokio::TokioRuntime;
+/// openraft's runtime: real tokio outside the simulator, madsim inside.
+#[cfg(madsim)]
+pub type Rt = sim::SimRuntime;
+
+/// The watch channel that code above this crate uses instead of `tokio::sync::watch`, whose wake
+/// order depends on what ran earlier in the process and would break replay of a seed.
+pub type Watch = <Rt as AsyncRuntime>::Watch;
+
+/// Runs `work`, which may block on a disk, off the executor's threads.
+///
+/// In the simulator it runs inline and takes no virtual time; the disk adds its own delays.
+///
+/// # Errors
+/// Fails if the runtime is shutting down or `work` panicked.
+pub async fn blocking<T, F>(work: F) -> std::io::Result<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    Rt::spawn_blocking(work).await
+}

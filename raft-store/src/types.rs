@@ -1,0 +1,105 @@
+//! What Tidegate's Raft group is made of: the types that openraft is instantiated with.
+
+use std::fmt;
+
+use bytes::Bytes;
+use openraft::impls::leader_id_std;
+use openraft::type_config::alias;
+
+/// Number of a node within its cluster, given once and never again: a node that lost its disk
+/// comes back under a new number (a voter without its memory could vote twice in one term).
+pub type NodeId = u64;
+
+openraft::declare_raft_types!(
+    /// The types of Tidegate's Raft group.
+    pub TypeConfig:
+        D = Proposal,
+        R = Applied,
+        NodeId = NodeId,
+        Node = Member,
+        LeaderId = leader_id_std::LeaderId<Self::Term, Self::NodeId>,
+        AsyncRuntime = tidegate_runtime::Rt,
+);
+
+/// Position of an entry in the Raft log, with the term that wrote it.
+pub type LogId = alias::LogIdOf<TypeConfig>;
+/// A vote, kept durable before it is answered.
+pub type Vote = alias::VoteOf<TypeConfig>;
+/// An entry of the Raft log.
+pub type Entry = alias::EntryOf<TypeConfig>;
+/// What a Raft log entry carries.
+pub type EntryPayload = alias::EntryPayloadOf<TypeConfig>;
+/// Who votes and who learns.
+pub type Membership = openraft::Membership<NodeId, Member>;
+/// A membership and the entry that brought it.
+pub type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
+/// What openraft needs to know of a snapshot.
+pub type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
+
+/// What the leader asks the group to agree on: one signed command, and the leader's clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Log time in milliseconds since the Unix epoch, as the leader proposes it. `apply` takes the
+    /// larger of this and the previous entry's.
+    pub stamp_ms: u64,
+    /// The signed command envelope, verbatim. Raft does not look inside.
+    pub envelope: Bytes,
+    /// Arguments too large for the signed body, which names them by digest.
+    pub attachments: Vec<Bytes>,
+}
+
+impl fmt::Display for Proposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            stamp_ms,
+            envelope,
+            attachments,
+        } = self;
+        write!(f, "proposal of {} B at {stamp_ms} ms", envelope.len())?;
+        if !attachments.is_empty() {
+            write!(f, " with {} attachments", attachments.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// What became of a log entry when it was applied; the answer to whoever proposed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The first entry of a leader's term, which carries nothing and is not chained.
+    Blank,
+    /// The entry stands in the audit log.
+    Chained {
+        /// Its audit leaf index.
+        index: u64,
+        /// The chain head after it.
+        chain: [u8; 32],
+        /// The outcome exactly as the audit entry records it (CBOR): accepted with its events, or
+        /// rejected with the reason.
+        outcome: Bytes,
+    },
+}
+
+impl fmt::Display for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blank => f.write_str("blank"),
+            Self::Chained { index, .. } => write!(f, "audit entry {index}"),
+        }
+    }
+}
+
+/// How to reach a node, and where it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Member {
+    /// `host:port` of its Raft and API endpoint.
+    pub addr: String,
+    /// The region that it counts for.
+    pub region: String,
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.addr, self.region)
+    }
+}

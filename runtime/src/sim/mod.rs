@@ -1,0 +1,13 @@
+//! The simulated side of the seam; compiled only under `--cfg madsim`.
+
+pub mod channel;
+pub mod runtime;
+mod skew;
+pub mod watch;
+
+pub use channel::{SimMpsc, SimMutex, SimOneshot};
+pub use runtime::{SimInstant, SimRng, SimRuntime};
+pub use skew::{Skew, clear_skew, set_skew};
+pub use watch::FifoWatch;
+
+pub(crate) use skew::{boot, wall};
