@@ -1,17 +1,23 @@
-//! Wire messages and services of Tidegate, generated from `proto/tidegate/v1` at build time; the
-//! fields' meaning, units and limits stand there.
+//! Wire messages and services of Tidegate, and how errors travel.
 //!
-//! These are wire types only. Every crate converts them into its own types at its edge; none stores
-//! them, and none passes them on as domain values.
+//! [`v1`] is generated from `proto/tidegate/v1` at build time; the fields' meaning, units and
+//! limits stand there. These are wire types only: every crate converts them into its own types at
+//! its edge; none stores them, and none passes them on as domain values.
 //!
 //! Under `--cfg madsim` the same services run over the simulated network.
 
-#![allow(
+mod wire_error;
+
+pub use wire_error::{Effect, Refusal, WireError};
+
+/// The messages and services, generated.
+#[allow(
     missing_docs,
     unreachable_pub,
     unnameable_types,
     clippy::all,
     reason = "generated code"
 )]
-
-tonic::include_proto!("tidegate.v1");
+pub mod v1 {
+    tonic::include_proto!("tidegate.v1");
+}
