@@ -1,1 +1,48 @@
-//! domain
+//! The rollout domain: what a cluster knows, what can be asked of it, and what comes of asking.
+//!
+//! Pure: no IO, no clock, no randomness, no floating point, no order that varies. The same commands
+//! give the same state on every node, build and machine (APPLY-1).
+//!
+//! Architecture invariant: [`State`] changes only through `apply`, which folds events with
+//! `evolve`; watchers fold the same events with the same function.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::wildcard_enum_match_arm,
+    clippy::float_arithmetic
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "tests may panic"
+    )
+)]
+
+pub mod apply;
+pub mod canonical;
+pub mod command;
+pub mod config;
+pub mod event;
+pub mod guard;
+pub mod id;
+pub mod key;
+pub mod node;
+pub mod rejection;
+pub mod release;
+pub mod rollout;
+mod root;
+pub mod state;
+mod table;
+pub mod tally;
+pub mod variant;
+pub mod wave;
+
+pub use apply::{Applied, Outcome, Stamp};
+pub use command::{Command, CommandBody, SignedCommand};
+pub use event::Event;
+pub use rejection::{Rejection, Unauthorized};
+pub use state::State;
+pub use table::Table;

@@ -1,0 +1,656 @@
+//! Commands: what can be asked of the cluster, and the signed envelope in which it is asked.
+use crate::{
+    config::{ClusterConfig, Member},
+    guard::{HoldKey, HoldKind, RecoveryImage, RegionPolicy, Scope, StopCovers, StopScope},
+    id::{
+        CommandId, Epoch, Hash, Index, LogTime, Millis, PublicKey, Reason, Region, ReleaseName,
+        Revision, RolloutId, SecurityVersion, SessionId, SignatureBytes, StateVersion, StopId,
+        VariantId, WaveIndex,
+    },
+    key::ProposedRole,
+    node::{Anchor, PoolKey},
+    rollout::RolloutSpec,
+    tally::{Counts, TallyKey},
+    variant::VariantTraits,
+};
+use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
+
+/// The DSSE payload type of a command.
+pub const COMMAND_PAYLOAD_TYPE: &str = "application/vnd.tidegate.command.v1+cbor";
+/// Longest time between `not_before` and `not_after`: ids are kept that long.
+pub const VALIDITY_MAX: Millis = Millis(7 * 24 * 3_600_000);
+/// Longest PAE that is signed, in bytes: what a KMS signs without hashing first.
+pub const PAE_BYTES_MAX: usize = 4_096;
+/// Longest detached arguments, in bytes.
+pub const DETACHED_BYTES_MAX: usize = 4 << 20;
+/// Most signatures on one command.
+pub const SIGNATURES_MAX: usize = 64;
+
+/// Declares the commands: one list makes the enum, the kind numbers, and the codec of arguments.
+macro_rules! commands {
+    ($($(#[$meta:meta])* $name:ident = $kind:literal),+ $(,)?) => {
+        /// What can be asked.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Command {
+            $($(#[$meta])* $name($name),)+
+        }
+
+        impl Command {
+            /// The kind number, as in the envelope and in the audit entry. Never reused.
+            pub const fn kind(&self) -> u16 {
+                match self { $(Self::$name(_) => $kind,)+ }
+            }
+
+            /// The name of the kind.
+            pub const fn name(&self) -> &'static str {
+                match self { $(Self::$name(_) => stringify!($name),)+ }
+            }
+
+            /// The name of a kind number.
+            pub const fn kind_name(kind: u16) -> Option<&'static str> {
+                match kind { $($kind => Some(stringify!($name)),)+ _ => None }
+            }
+
+            /// The canonical bytes of the arguments.
+            pub fn arguments(&self) -> Vec<u8> {
+                match self { $(Self::$name(arguments) => crate::canonical::encode(arguments),)+ }
+            }
+
+            /// Decodes arguments of a kind from their canonical bytes.
+            ///
+            /// # Errors
+            /// An unknown kind, or bytes that are not the canonical form of its arguments.
+            pub fn from_arguments(kind: u16, bytes: &[u8]) -> Result<Self, ArgumentsError> {
+                match kind {
+                    $($kind => Ok(Self::$name(crate::canonical::decode(bytes)?)),)+
+                    _ => Err(ArgumentsError::UnknownKind(kind)),
+                }
+            }
+        }
+
+        $(impl From<$name> for Command {
+            fn from(arguments: $name) -> Self {
+                Self::$name(arguments)
+            }
+        })+
+    };
+}
+
+/// Why arguments do not decode.
+#[derive(Debug, thiserror::Error)]
+pub enum ArgumentsError {
+    /// This build knows no such kind.
+    #[error("unknown command kind {0:#06x}")]
+    UnknownKind(u16),
+    /// Not canonical.
+    #[error(transparent)]
+    Canonical(#[from] crate::canonical::CanonicalError),
+}
+
+commands! {
+    /// Begins the next key epoch.
+    RotateKeys = 0x0010,
+    /// Takes all trust from one key.
+    RevokeKey = 0x0011,
+    /// Registers a signed release.
+    RegisterRelease = 0x0020,
+    /// Adds signatures to a release.
+    AddReleaseSignatures = 0x0021,
+    /// Withdraws a release for good.
+    RevokeRelease = 0x0022,
+    /// Registers a hardware variant.
+    RegisterVariant = 0x0030,
+    /// Declares what devices fall back to.
+    DeclareRecoveryImage = 0x0031,
+    /// Raises a floor.
+    RaiseFloor = 0x0032,
+    /// Writes a rollout down.
+    CreateRollout = 0x0040,
+    /// Approves a rollout.
+    ApproveRollout = 0x0041,
+    /// Starts an approved rollout.
+    StartRollout = 0x0042,
+    /// Overrides the gate of the current wave.
+    AdvanceWave = 0x0043,
+    /// Pauses a rollout.
+    PauseRollout = 0x0044,
+    /// Resumes a paused rollout, or lifts the halt of a halted one.
+    ResumeRollout = 0x0045,
+    /// Halts a rollout.
+    HaltRollout = 0x0046,
+    /// Sends devices back.
+    RollBack = 0x0047,
+    /// Completes a rollout.
+    CompleteRollout = 0x0048,
+    /// Changes a rollout.
+    AmendRollout = 0x0049,
+    /// Takes a variant out of a rollout.
+    ExcludeVariant = 0x004a,
+    /// Shortens soak for an emergency.
+    ExpediteRollout = 0x004b,
+    /// Stops everything in a scope.
+    EmergencyStop = 0x0050,
+    /// Lifts an emergency stop.
+    LiftStop = 0x0051,
+    /// Says what a region allows.
+    SetRegionPolicy = 0x0052,
+    /// Holds one device, or lets it go.
+    SetHold = 0x0053,
+    /// Opens a decision node's session.
+    OpenSession = 0x0060,
+    /// Closes a session with its final anchor.
+    CloseSession = 0x0061,
+    /// Asks for admissions.
+    GrantBudget = 0x0062,
+    /// Gives back unused admissions with the session's final word.
+    ReturnBudget = 0x0063,
+    /// Gives a dead session up.
+    WriteOffBudget = 0x0064,
+    /// A session's tallies and anchor.
+    Report = 0x0065,
+    /// Moves log time on.
+    Tick = 0x0070,
+    /// Changes which store nodes there are.
+    ChangeMembership = 0x0080,
+    /// Changes the replicated configuration.
+    SetClusterConfig = 0x0081,
+    /// Activates newer rules of `apply`.
+    RaiseStateVersion = 0x0082,
+}
+
+/// Declares a struct of arguments with canonical encoding.
+macro_rules! arguments {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+        #[cbor(map)]
+        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
+    };
+}
+
+arguments! {
+    /// Arguments of [`Command::RotateKeys`]: signed by thresholds of the old and the new root keys.
+    RotateKeys {
+        /// The epoch that begins: the current one plus one.
+        #[n(0)] epoch: Epoch,
+        /// The trusted keys from then on, sorted by role.
+        #[n(1)] roles: Vec<ProposedRole>,
+        /// Goes on although registered releases would be left without enough signatures.
+        #[n(2)] strand: bool,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::RevokeKey`].
+    RevokeKey {
+        /// The key.
+        #[n(0)] key: PublicKey,
+        /// Why.
+        #[n(1)] reason: Reason,
+        /// Goes on although registered releases would be left without enough signatures.
+        #[n(2)] strand: bool,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::RegisterRelease`].
+    RegisterRelease {
+        /// Canonical bytes of a [`crate::release::Manifest`], as signed.
+        #[cbor(n(0), with = "minicbor::bytes")] manifest: Vec<u8>,
+        /// Signatures over the PAE of the manifest.
+        #[n(1)] signatures: Vec<Signature>,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::AddReleaseSignatures`].
+    AddReleaseSignatures {
+        /// The release.
+        #[n(0)] release: ReleaseName,
+        /// More signatures over the PAE of its manifest.
+        #[n(1)] signatures: Vec<Signature>,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::RevokeRelease`].
+    RevokeRelease {
+        /// The release.
+        #[n(0)] release: ReleaseName,
+        /// Why.
+        #[n(1)] reason: Reason,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::RegisterVariant`].
+    RegisterVariant {
+        /// What it is.
+        #[n(0)] traits: VariantTraits,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::DeclareRecoveryImage`].
+    DeclareRecoveryImage {
+        /// For which component and variants.
+        #[n(0)] scope: Scope,
+        /// The image; its revision is set when it is applied.
+        #[n(1)] image: RecoveryImage,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::RaiseFloor`].
+    RaiseFloor {
+        /// Whose floor.
+        #[n(0)] scope: Scope,
+        /// The new floor; greater than the old.
+        #[n(1)] security_version: SecurityVersion,
+        /// Why.
+        #[n(2)] reason: Reason,
+        /// Halts and retires in the same step whatever stands below.
+        #[n(3)] retire: bool,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::CreateRollout`].
+    CreateRollout {
+        /// What is asked for.
+        #[n(0)] spec: RolloutSpec,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::ApproveRollout`].
+    ApproveRollout {
+        /// The rollout.
+        #[n(0)] rollout: RolloutId,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::StartRollout`].
+    StartRollout {
+        /// The rollout.
+        #[n(0)] rollout: RolloutId,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::AdvanceWave`].
+    AdvanceWave {
+        /// The rollout.
+        #[n(0)] rollout: RolloutId,
+        /// The wave whose gate is overridden: the current one, so that two overrides in flight
+        /// don't skip two gates.
+        #[n(1)] wave: WaveIndex,
+        /// Why.
+        #[n(2)] reason: Reason,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::PauseRollout`].
+    PauseRollout {
+        /// The rollout.
+        #[n(0)] rollout: RolloutId,
+        /// Why.
+        #[n(1)] reason: Reason,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::ResumeRollout`].
+    ResumeRollout {
+        /// The rollout.
+        #[n(0)] rollout: RolloutId,
+        /// Why.
+        #[n(1)] reason: Reason,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::HaltRollout`].
+    HaltRollout {
+        /// The rollout.
+        #[n(0)] rollout: RolloutId,
+        /// Why.
+        #[n(1)] reason: Reason,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::RollBack`].
+    RollBack {
+        /// The rollout.
+        #[n(0)] rollout: RolloutId,
+        /// Why.
+        #[n(1)] reason: Reason,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::CompleteRollout`].
+    CompleteRollout {
+        /// The rollout.
+        #[n(0)] rollout: RolloutId,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::AmendRollout`].
+    AmendRollout {
+        /// The rollout.
+        #[n(0)] rollout: RolloutId,
+        /// The whole spec as it shall be.
+        #[n(1)] spec: RolloutSpec,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::ExcludeVariant`].
+    ExcludeVariant {
+        /// The rollout.
+        #[n(0)] rollout: RolloutId,
+        /// The variant.
+        #[n(1)] variant: VariantId,
+        /// Why.
+        #[n(2)] reason: Reason,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::ExpediteRollout`].
+    ExpediteRollout {
+        /// The rollout.
+        #[n(0)] rollout: RolloutId,
+        /// Why.
+        #[n(1)] reason: Reason,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::EmergencyStop`].
+    EmergencyStop {
+        /// Whom it covers.
+        #[n(0)] scope: StopScope,
+        /// What it bars.
+        #[n(1)] covers: StopCovers,
+        /// Why.
+        #[n(2)] reason: Reason,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::LiftStop`].
+    LiftStop {
+        /// The stop.
+        #[n(0)] stop: StopId,
+        /// Why.
+        #[n(1)] reason: Reason,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::SetRegionPolicy`].
+    SetRegionPolicy {
+        /// The region.
+        #[n(0)] region: Region,
+        /// What it allows; its revision is set when it is applied.
+        #[n(1)] policy: RegionPolicy,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::SetHold`].
+    SetHold {
+        /// The device, and the component if not all.
+        #[n(0)] key: HoldKey,
+        /// What is held; absent lets go.
+        #[n(1)] kind: Option<HoldKind>,
+        /// Why.
+        #[n(2)] reason: Reason,
+        /// The first instant at which it holds no more.
+        #[n(3)] expires: LogTime,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::OpenSession`]: the signer's key is the session's.
+    OpenSession {
+        /// Where the node stands.
+        #[n(0)] region: Region,
+        /// Where other nodes forward outcomes to; `host:port`, at most 256 bytes.
+        #[n(1)] address: String,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::CloseSession`].
+    CloseSession {
+        /// The session.
+        #[n(0)] session: SessionId,
+        /// The last report; its tallies are final.
+        #[n(1)] last: Report,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::GrantBudget`].
+    GrantBudget {
+        /// The session.
+        #[n(0)] session: SessionId,
+        /// Where it will be spent.
+        #[n(1)] pool: PoolKey,
+        /// How many admissions are asked for; fewer may be granted. At least 1.
+        #[n(2)] wanted: u64,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::ReturnBudget`].
+    ReturnBudget {
+        /// The session.
+        #[n(0)] session: SessionId,
+        /// Where it was to be spent.
+        #[n(1)] pool: PoolKey,
+        /// How many admissions come back, never to be used: at most granted − returned − spent.
+        #[n(2)] unused: u64,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::WriteOffBudget`]: all budgets of a session that will not come back.
+    WriteOffBudget {
+        /// The session.
+        #[n(0)] session: SessionId,
+        /// Why.
+        #[n(1)] reason: Reason,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::Report`].
+    Report {
+        /// The session.
+        #[n(0)] session: SessionId,
+        /// Greater than the number of the session's last report.
+        #[n(1)] seq: u64,
+        /// The tallies that changed, cumulative, sorted by key.
+        #[n(2)] tallies: Vec<Tally>,
+        /// Where the node's journal stands.
+        #[n(3)] anchor: Option<Anchor>,
+    }
+}
+arguments! {
+    /// One tally of a report.
+    Tally {
+        /// What is counted.
+        #[n(0)] key: TallyKey,
+        /// The cumulative counts in this session; `silent` is zero.
+        #[n(1)] counts: Counts,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::Tick`]: none; the stamp is what it brings.
+    Tick {}
+}
+arguments! {
+    /// Arguments of [`Command::ChangeMembership`].
+    ChangeMembership {
+        /// All members as they shall be, sorted by number.
+        #[n(0)] members: Vec<Member>,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::SetClusterConfig`].
+    SetClusterConfig {
+        /// The whole configuration; its revision is set when it is applied.
+        #[n(0)] config: ClusterConfig,
+    }
+}
+arguments! {
+    /// Arguments of [`Command::RaiseStateVersion`].
+    RaiseStateVersion {
+        /// The new version: greater than the current, known to this build.
+        #[n(0)] version: StateVersion,
+    }
+}
+
+/// A signature with the raw key that made it. Key ids are never looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Signature {
+    /// The raw public key.
+    #[n(0)]
+    pub key: PublicKey,
+    /// The signature.
+    #[n(1)]
+    pub signature: SignatureBytes,
+}
+
+/// Where the arguments of a command stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arguments {
+    /// In the body itself: canonical CBOR of the kind's argument struct.
+    Inline(Vec<u8>),
+    /// Beside it: SHA-256 of the canonical bytes, which travel in [`SignedCommand::detached`].
+    Detached(Hash),
+}
+
+/// The body of a command envelope: what is signed (formats.md, "Command envelope").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandBody {
+    /// The cluster.
+    pub origin: String,
+    /// Applied at most once.
+    pub id: CommandId,
+    /// The key epoch that the signers knew.
+    pub epoch: Epoch,
+    /// First log time at which it may be applied.
+    pub not_before: LogTime,
+    /// Last log time at which it may be applied.
+    pub not_after: LogTime,
+    /// The log that the signers had seen: index of its last entry …
+    pub base_index: Index,
+    /// … and the chain head after it.
+    pub base_chain: Hash,
+    /// What kind of command it is.
+    pub kind: u16,
+    /// What exactly is asked.
+    pub arguments: Arguments,
+    /// The revision that the target must have.
+    pub expected_revision: Option<Revision>,
+}
+
+impl<C> Encode<C> for CommandBody {
+    fn encode<W: encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        let Self {
+            origin,
+            id,
+            epoch,
+            not_before,
+            not_after,
+            base_index,
+            base_chain,
+            kind,
+            arguments,
+            expected_revision,
+        } = self;
+        e.map(if expected_revision.is_some() { 10 } else { 9 })?;
+        e.u8(1)?.str(origin)?;
+        e.u8(2)?.encode_with(id, ctx)?;
+        e.u8(3)?.encode_with(epoch, ctx)?;
+        e.u8(4)?.encode_with(not_before, ctx)?;
+        e.u8(5)?.encode_with(not_after, ctx)?;
+        e.u8(6)?.encode_with(base_index, ctx)?;
+        e.u8(7)?.encode_with(base_chain, ctx)?;
+        e.u8(8)?.u16(*kind)?;
+        e.u8(9)?;
+        match arguments {
+            Arguments::Inline(bytes) => {
+                e.writer_mut()
+                    .write_all(bytes)
+                    .map_err(encode::Error::write)?;
+            }
+            Arguments::Detached(digest) => {
+                e.encode_with(digest, ctx)?;
+            }
+        }
+        if let Some(revision) = expected_revision {
+            e.u8(10)?.encode_with(revision, ctx)?;
+        }
+        Ok(())
+    }
+}
+
+impl<'b, C> Decode<'b, C> for CommandBody {
+    fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
+        let fields = d.map()?.unwrap_or_default();
+        if !matches!(fields, 9 | 10) {
+            return Err(decode::Error::message("a command body has 9 or 10 fields"));
+        }
+        let body = Self {
+            origin: at(d, 1)?.str()?.to_owned(),
+            id: at(d, 2)?.decode_with(ctx)?,
+            epoch: at(d, 3)?.decode_with(ctx)?,
+            not_before: at(d, 4)?.decode_with(ctx)?,
+            not_after: at(d, 5)?.decode_with(ctx)?,
+            base_index: at(d, 6)?.decode_with(ctx)?,
+            base_chain: at(d, 7)?.decode_with(ctx)?,
+            kind: at(d, 8)?.u16()?,
+            arguments: arguments(at(d, 9)?, ctx)?,
+            expected_revision: if fields == 10 {
+                Some(at(d, 10)?.decode_with(ctx)?)
+            } else {
+                None
+            },
+        };
+        Ok(body)
+    }
+}
+
+/// Takes the key of the next map entry, which must be `key`.
+fn at<'a, 'b>(d: &'a mut Decoder<'b>, key: u8) -> Result<&'a mut Decoder<'b>, decode::Error> {
+    let position = d.position();
+    if d.u8()? == key {
+        return Ok(d);
+    }
+    Err(decode::Error::message("the fields of a command body are in ascending order").at(position))
+}
+
+fn arguments<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Arguments, decode::Error> {
+    if d.datatype()? == minicbor::data::Type::Bytes {
+        return Ok(Arguments::Detached(d.decode_with(ctx)?));
+    }
+    let from = d.position();
+    d.skip()?;
+    let bytes = d.input().get(from..d.position()).unwrap_or_default();
+    Ok(Arguments::Inline(bytes.to_vec()))
+}
+
+/// A command as it travels and as it stands in the log: body, signatures, and large arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct SignedCommand {
+    /// Canonical bytes of a [`CommandBody`], as signed.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub body: Vec<u8>,
+    /// Signatures over the PAE of the body, sorted by raw key.
+    #[n(1)]
+    pub signatures: Vec<Signature>,
+    /// The arguments, if the body has only their digest.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub detached: Option<Vec<u8>>,
+}
+
+/// The DSSE pre-authentication encoding: what is really signed.
+/// Source: <https://github.com/secure-systems-lab/dsse/blob/master/protocol.md>.
+pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let mut out = format!(
+        "DSSEv1 {} {payload_type} {} ",
+        payload_type.len(),
+        payload.len()
+    );
+    out.reserve(payload.len());
+    let mut out = out.into_bytes();
+    out.extend_from_slice(payload);
+    out
+}

@@ -1,0 +1,145 @@
+//! What decision nodes hold: sessions, budgets, and the anchors of their journals.
+use crate::{
+    id::{Hash, LogTime, PublicKey, Region, Revision, RolloutId, SessionId, WaveIndex},
+    tally::{Arm, Stratum},
+};
+use minicbor::{Decode, Encode};
+
+/// Whether a session can still admit devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum SessionStatus {
+    /// It can.
+    #[n(0)]
+    Open,
+    /// Closed with its final anchor: all that it did is known.
+    #[n(1)]
+    Closed {
+        /// When.
+        #[n(0)]
+        at: LogTime,
+    },
+    /// Given up by a quorum: what it held and did not report counts as silent.
+    #[n(2)]
+    WrittenOff {
+        /// When.
+        #[n(0)]
+        at: LogTime,
+    },
+}
+
+/// One life of a decision node, from start to stop.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Session {
+    /// Its number.
+    #[n(0)]
+    pub id: SessionId,
+    /// The node's key, in role `decision`: signs the session's commands and exposure tokens.
+    #[n(1)]
+    pub key: PublicKey,
+    /// The node's region.
+    #[n(2)]
+    pub region: Region,
+    /// Where other nodes forward outcomes to; `host:port`.
+    #[n(3)]
+    pub address: String,
+    /// Whether it can still admit.
+    #[n(4)]
+    pub status: SessionStatus,
+    /// The number of its last report; each is greater than the one before.
+    #[n(5)]
+    pub report_seq: u64,
+    /// The last accepted anchor of its journal.
+    #[n(6)]
+    pub anchor: Option<Anchor>,
+    /// When it was opened.
+    #[n(7)]
+    pub opened_at: LogTime,
+    /// The entry that last changed it.
+    #[n(8)]
+    pub revision: Revision,
+}
+
+/// A commitment to a decision node's journal (formats.md, "Decision record").
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Anchor {
+    /// Origin of the journal: `<org>/journal/<node>`.
+    #[n(1)]
+    pub origin: String,
+    /// Number of records.
+    #[n(2)]
+    pub size: u64,
+    /// Merkle root over the records (SHA-256, RFC 6962).
+    #[n(3)]
+    pub root: Hash,
+    /// Chain head over flushed frames (BLAKE3).
+    #[n(5)]
+    pub frame_chain: Hash,
+}
+
+/// What a budget is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(map)]
+pub struct BudgetKey {
+    /// The session that holds it.
+    #[n(0)]
+    pub session: SessionId,
+    /// Where it may be spent.
+    #[n(1)]
+    pub pool: PoolKey,
+}
+
+/// What admissions are limited by: the stratum of a wave.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(map)]
+pub struct PoolKey {
+    /// The rollout.
+    #[n(0)]
+    pub rollout: RolloutId,
+    /// The wave.
+    #[n(1)]
+    pub wave: WaveIndex,
+    /// The stratum.
+    #[n(2)]
+    pub stratum: Stratum,
+    /// Offers or returns.
+    #[n(3)]
+    pub arm: Arm,
+}
+
+/// Admissions that a session was granted in one pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Budget {
+    /// Granted so far. Only rises.
+    #[n(0)]
+    pub granted: u64,
+    /// Returned unused, proven by the session's final anchor or given up by a quorum. Only rises.
+    #[n(1)]
+    pub returned: u64,
+    /// Exposures that reports have accounted for. Only rises.
+    #[n(2)]
+    pub spent: u64,
+    /// Of what was spent: resolved, or silent past the horizon. Only rises.
+    #[n(3)]
+    pub resolved: u64,
+    /// The entry that last changed it.
+    #[n(4)]
+    pub revision: Revision,
+}
+
+/// All sessions' budgets in one pool together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Pool {
+    /// Granted and not returned.
+    #[n(0)]
+    pub admitted: u64,
+    /// Of these, resolved (silence past the horizon included).
+    #[n(1)]
+    pub resolved: u64,
+    /// Most that may be unresolved at once.
+    #[n(2)]
+    pub credit: u64,
+}
