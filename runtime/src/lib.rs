@@ -10,9 +10,11 @@
 //! | tasks, timers, channels for openraft | [`Rt`] | tokio | `sim::SimRuntime` |
 //! | a watch channel with a fixed wake order | [`Watch`] | tokio | `sim::FifoWatch` |
 //! | the time | [`Clock`] | [`SystemClock`] | [`SystemClock`], skewed by `sim::set_skew` |
+//! | bytes that last | [`disk::Disk`] | [`disk::DirDisk`] | [`disk::SimDisk`] |
 //! | random bytes | [`Entropy`] | [`SystemEntropy`] | the same; madsim seeds `getrandom` |
 
 mod clock;
+pub mod disk;
 mod entropy;
 #[cfg(madsim)]
 pub mod sim;

@@ -1,0 +1,422 @@
+//! A disk in memory that does what real disks may do when power is lost.
+//!
+//! What no completed sync covers may, after a power loss, be kept, lost, or torn at 512-byte
+//! sectors, each sector on its own: that also makes later writes survive earlier ones. The model
+//! is plain data without threads or clocks, so it serves `cargo test` and the simulator alike.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redb::StorageBackend;
+
+use super::{BlockFile, Disk, check_name};
+
+/// A simulated device. Cheap to clone; clones are the same device, which outlives the nodes that
+/// use it.
+#[derive(Clone, Debug, Default)]
+pub struct SimDisk(Arc<Mutex<Device>>);
+
+/// A [`SimDisk`] as one power cycle of one process sees it. After [`SimDisk::lose_power`] or
+/// [`SimDisk::kill`] every call on it fails, so that a database which is dropped late cannot write
+/// to the disk of its successor.
+#[derive(Clone, Debug)]
+pub struct SimMount {
+    disk: SimDisk,
+    cycle: u64,
+}
+
+/// What a device did since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskStats {
+    /// Writes and changes of length.
+    pub writes: u64,
+    /// Syncs that succeeded.
+    pub syncs: u64,
+    /// Bytes over all files, as the running system sees them.
+    pub bytes: u64,
+}
+
+/// What the hardware keeps or loses as a whole.
+const SECTOR_BYTES: usize = 512;
+
+#[derive(Debug, Default)]
+struct Device {
+    files: BTreeMap<String, File>,
+    /// Mounts of an earlier cycle are dead.
+    cycle: u64,
+    stats: DiskStats,
+    faults: Faults,
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    /// Changes that still succeed before the power fails.
+    power_fails_after: Option<u64>,
+    /// Syncs that still succeed before one answers EIO.
+    sync_fails_after: Option<u64>,
+    /// Bytes over all files beyond which writes answer ENOSPC.
+    capacity_bytes: Option<u64>,
+    /// Answers syncs without persisting anything.
+    lying: bool,
+    sync_delay: Duration,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    /// What survives a power loss for certain.
+    durable: Vec<u8>,
+    /// What the running system reads.
+    view: Vec<u8>,
+    /// What lies between the two, in order.
+    unsynced: Vec<Change>,
+}
+
+#[derive(Debug)]
+enum Change {
+    Write { offset: usize, bytes: Vec<u8> },
+    SetLen(usize),
+}
+
+impl SimDisk {
+    /// An empty device without faults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the device for a process that starts now; any earlier mount is dead.
+    #[must_use]
+    pub fn mount(&self) -> SimMount {
+        let mut device = self.device();
+        device.cycle += 1;
+        SimMount {
+            disk: self.clone(),
+            cycle: device.cycle,
+        }
+    }
+
+    /// The process dies, the machine lives: nothing that was written is lost.
+    pub fn kill(&self) {
+        self.device().cycle += 1;
+    }
+
+    /// The machine loses power. `random` decides for every unsynced sector whether it survives;
+    /// pending faults are cleared.
+    pub fn lose_power(&self, random: &mut dyn FnMut() -> u64) {
+        let mut device = self.device();
+        device.cycle += 1;
+        device.faults.power_fails_after = None;
+        device.faults.sync_fails_after = None;
+        // Half of the crashes are the clean extremes, which coin flips would hardly ever give.
+        let mut survives: Box<dyn FnMut() -> bool> = match random() % 4 {
+            0 => Box::new(|| false),
+            1 => Box::new(|| true),
+            _ => Box::new(|| random().is_multiple_of(2)),
+        };
+        for file in device.files.values_mut() {
+            file.lose_unsynced(&mut *survives);
+        }
+    }
+
+    /// Power fails at the change (write, change of length, sync, replace, remove) after the next
+    /// `changes`; call [`SimDisk::lose_power`] to see what is left.
+    pub fn fail_power_after(&self, changes: u64) {
+        self.device().faults.power_fails_after = Some(changes);
+    }
+
+    /// The sync after the next `syncs` answers EIO and drops what it should have persisted, as
+    /// Linux does: a second sync then succeeds although the bytes are lost.
+    pub fn fail_sync_after(&self, syncs: u64) {
+        self.device().faults.sync_fails_after = Some(syncs);
+    }
+
+    /// Writes that would bring the files above `bytes` in total answer ENOSPC; `None` lifts it.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.device().faults.capacity_bytes = bytes;
+    }
+
+    /// Firmware that answers syncs before anything is persisted: for tests that must catch it.
+    pub fn set_lying(&self, lying: bool) {
+        self.device().faults.lying = lying;
+    }
+
+    /// What each sync takes on the virtual clock.
+    pub fn set_sync_delay(&self, delay: Duration) {
+        self.device().faults.sync_delay = delay;
+    }
+
+    /// Flips one bit on the platter, as cosmic rays do. Returns whether there is such a byte.
+    pub fn flip_bit(&self, name: &str, offset: usize, bit: u8) -> bool {
+        let mut device = self.device();
+        let Some(file) = device.files.get_mut(name) else {
+            return false;
+        };
+        let mask = 1u8 << (bit % 8);
+        let mut flipped = false;
+        for bytes in [&mut file.durable, &mut file.view] {
+            if let Some(byte) = bytes.get_mut(offset) {
+                *byte ^= mask;
+                flipped = true;
+            }
+        }
+        flipped
+    }
+
+    /// Loses everything: the disk was replaced.
+    pub fn wipe(&self) {
+        let mut device = self.device();
+        device.cycle += 1;
+        device.files.clear();
+    }
+
+    /// What the device did so far.
+    #[must_use]
+    pub fn stats(&self) -> DiskStats {
+        let device = self.device();
+        DiskStats {
+            bytes: device.bytes(),
+            ..device.stats
+        }
+    }
+
+    // Plain data, valid at every step: a panic elsewhere does not spoil it.
+    fn device(&self) -> MutexGuard<'_, Device> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Device {
+    fn bytes(&self) -> u64 {
+        self.files.values().map(|file| file.view.len() as u64).sum()
+    }
+
+    /// Counts one change and fails if the power is gone or goes now.
+    fn change(&mut self) -> io::Result<()> {
+        match &mut self.faults.power_fails_after {
+            Some(0) => {
+                self.cycle += 1;
+                return Err(power_lost());
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        self.stats.writes += 1;
+        Ok(())
+    }
+
+    fn make_room(&self, grow: usize) -> io::Result<()> {
+        match self.faults.capacity_bytes {
+            Some(capacity) if grow > 0 && self.bytes() + grow as u64 > capacity => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sync(&mut self, name: &str) -> io::Result<()> {
+        self.change()?;
+        let Some(file) = self.files.get_mut(name) else {
+            return Err(removed());
+        };
+        match &mut self.faults.sync_fails_after {
+            Some(0) => {
+                self.faults.sync_fails_after = None;
+                file.unsynced.clear();
+                return Err(io::Error::other("input/output error (simulated)"));
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        self.stats.syncs += 1;
+        if !self.faults.lying {
+            file.persist();
+        }
+        Ok(())
+    }
+}
+
+impl File {
+    fn persist(&mut self) {
+        for change in std::mem::take(&mut self.unsynced) {
+            match change {
+                Change::Write { offset, bytes } => write_at(&mut self.durable, offset, &bytes),
+                Change::SetLen(len) => self.durable.resize(len, 0),
+            }
+        }
+    }
+
+    fn lose_unsynced(&mut self, survives: &mut dyn FnMut() -> bool) {
+        for change in std::mem::take(&mut self.unsynced) {
+            match change {
+                Change::SetLen(len) if survives() => self.durable.resize(len, 0),
+                Change::SetLen(_) => {}
+                Change::Write { offset, bytes } => {
+                    for (at, sector) in sectors(offset, &bytes) {
+                        if survives() {
+                            write_at(&mut self.durable, at, sector);
+                        }
+                    }
+                }
+            }
+        }
+        self.view.clone_from(&self.durable);
+    }
+}
+
+impl SimMount {
+    fn device(&self) -> io::Result<MutexGuard<'_, Device>> {
+        let device = self.disk.device();
+        if device.cycle == self.cycle {
+            Ok(device)
+        } else {
+            Err(power_lost())
+        }
+    }
+}
+
+impl Disk for SimMount {
+    fn open(&self, name: &str) -> io::Result<BlockFile> {
+        check_name(name)?;
+        self.device()?.files.entry(name.to_owned()).or_default();
+        Ok(BlockFile::new(SimFile {
+            mount: self.clone(),
+            name: name.to_owned(),
+        }))
+    }
+
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        check_name(name)?;
+        Ok(self.device()?.files.get(name).map(|file| file.view.clone()))
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        check_name(name)?;
+        let mut device = self.device()?;
+        device.make_room(bytes.len())?;
+        device.change()?;
+        if !device.faults.lying {
+            let file = File {
+                durable: bytes.to_vec(),
+                view: bytes.to_vec(),
+                unsynced: Vec::new(),
+            };
+            device.files.insert(name.to_owned(), file);
+            return Ok(());
+        }
+        let file = device.files.entry(name.to_owned()).or_default();
+        file.view = bytes.to_vec();
+        file.unsynced.push(Change::SetLen(bytes.len()));
+        file.unsynced.push(Change::Write {
+            offset: 0,
+            bytes: bytes.to_vec(),
+        });
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        check_name(name)?;
+        let mut device = self.device()?;
+        device.change()?;
+        device.files.remove(name);
+        Ok(())
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        Ok(self.device()?.files.keys().cloned().collect())
+    }
+
+    fn sync_delay(&self) -> Duration {
+        self.disk.device().faults.sync_delay
+    }
+}
+
+#[derive(Debug)]
+struct SimFile {
+    mount: SimMount,
+    name: String,
+}
+
+impl StorageBackend for SimFile {
+    fn len(&self) -> io::Result<u64> {
+        let device = self.mount.device()?;
+        Ok(device.files.get(&self.name).ok_or_else(removed)?.view.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let device = self.mount.device()?;
+        let view = &device.files.get(&self.name).ok_or_else(removed)?.view;
+        let start = to_usize(offset)?;
+        let bytes = start
+            .checked_add(out.len())
+            .and_then(|end| view.get(start..end));
+        out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let len = to_usize(len)?;
+        let mut device = self.mount.device()?;
+        let before = device.files.get(&self.name).ok_or_else(removed)?.view.len();
+        device.make_room(len.saturating_sub(before))?;
+        device.change()?;
+        let file = device.files.get_mut(&self.name).ok_or_else(removed)?;
+        file.view.resize(len, 0);
+        file.unsynced.push(Change::SetLen(len));
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let offset = to_usize(offset)?;
+        let mut device = self.mount.device()?;
+        let before = device.files.get(&self.name).ok_or_else(removed)?.view.len();
+        device.make_room((offset + data.len()).saturating_sub(before))?;
+        let power = device.change();
+        let file = device.files.get_mut(&self.name).ok_or_else(removed)?;
+        write_at(&mut file.view, offset, data);
+        // A write during which the power fails may still reach the platter in part.
+        file.unsynced.push(Change::Write {
+            offset,
+            bytes: data.to_vec(),
+        });
+        power
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.mount.device()?.sync(&self.name)
+    }
+}
+
+/// Splits a write at the sector boundaries of the device.
+fn sectors(offset: usize, bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let head = (SECTOR_BYTES - offset % SECTOR_BYTES).min(bytes.len());
+    let (first, rest) = bytes.split_at(head);
+    let tail = rest.chunks(SECTOR_BYTES).enumerate();
+    let tail = tail.map(move |(n, sector)| (offset + head + n * SECTOR_BYTES, sector));
+    std::iter::once((offset, first)).chain(tail)
+}
+
+fn write_at(target: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if target.len() < end {
+        target.resize(end, 0);
+    }
+    target[offset..end].copy_from_slice(bytes);
+}
+
+fn to_usize(value: u64) -> io::Result<usize> {
+    usize::try_from(value).map_err(|_| io::ErrorKind::FileTooLarge.into())
+}
+
+fn power_lost() -> io::Error {
+    io::Error::other("power lost (simulated)")
+}
+
+fn removed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the file was removed while open")
+}
+
+#[cfg(test)]
+#[path = "sim_tests.rs"]
+mod tests;

@@ -1,0 +1,145 @@
+//! The model of the disk must itself be able to lose, tear and lie.
+
+use super::*;
+
+/// A generator that answers the given values in turn, then repeats the last.
+fn script(values: &[u64]) -> impl FnMut() -> u64 {
+    let mut values = values.to_vec();
+    values.reverse();
+    move || {
+        if values.len() > 1 {
+            values.pop().unwrap()
+        } else {
+            values[0]
+        }
+    }
+}
+
+fn bytes_of(disk: &SimDisk, name: &str) -> Vec<u8> {
+    disk.mount().read(name).unwrap().unwrap_or_default()
+}
+
+#[test]
+fn synced_bytes_survive_and_unsynced_bytes_may_not() {
+    let disk = SimDisk::new();
+    let file = disk.mount().open("f").unwrap();
+    file.write(0, b"synced").unwrap();
+    file.sync_data().unwrap();
+    file.write(0, b"UNSYNC").unwrap();
+    disk.lose_power(&mut script(&[0]));
+    assert_eq!(bytes_of(&disk, "f"), b"synced");
+}
+
+#[test]
+fn a_write_tears_at_sector_boundaries_only() {
+    let disk = SimDisk::new();
+    let file = disk.mount().open("f").unwrap();
+    file.set_len(2048).unwrap();
+    file.sync_data().unwrap();
+    file.write(256, &[7; 1024]).unwrap();
+    // Sectors at 256..512, 512..1024 and 1024..1280: keep the middle one only.
+    disk.lose_power(&mut script(&[2, 1, 0, 1]));
+    let bytes = bytes_of(&disk, "f");
+    assert!(bytes[..512].iter().all(|byte| *byte == 0));
+    assert!(bytes[512..1024].iter().all(|byte| *byte == 7));
+    assert!(bytes[1024..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn a_killed_process_loses_nothing_that_it_wrote() {
+    let disk = SimDisk::new();
+    let file = disk.mount().open("f").unwrap();
+    file.write(0, b"page cache").unwrap();
+    disk.kill();
+    assert!(
+        file.write(0, b"too late").is_err(),
+        "the dead process still writes"
+    );
+    assert_eq!(bytes_of(&disk, "f"), b"page cache");
+}
+
+#[test]
+fn a_mount_dies_with_its_successor() {
+    let disk = SimDisk::new();
+    let old = disk.mount();
+    let _new = disk.mount();
+    assert!(old.names().is_err());
+}
+
+#[test]
+fn power_fails_at_the_chosen_change() {
+    let disk = SimDisk::new();
+    let file = disk.mount().open("f").unwrap();
+    disk.fail_power_after(2);
+    file.write(0, b"a").unwrap();
+    file.sync_data().unwrap();
+    assert!(file.write(1, b"b").is_err());
+    assert!(file.sync_data().is_err(), "the machine is off");
+    disk.lose_power(&mut script(&[0]));
+    assert_eq!(bytes_of(&disk, "f"), b"a");
+}
+
+#[test]
+fn a_failed_sync_drops_the_bytes_for_good() {
+    let disk = SimDisk::new();
+    let file = disk.mount().open("f").unwrap();
+    disk.fail_sync_after(0);
+    file.write(0, b"gone").unwrap();
+    assert!(file.sync_data().is_err());
+    file.sync_data().unwrap();
+    disk.lose_power(&mut script(&[1]));
+    assert_eq!(
+        bytes_of(&disk, "f"),
+        b"",
+        "a retried sync must not look like success"
+    );
+}
+
+#[test]
+fn a_full_disk_refuses_growth_and_keeps_working_in_place() {
+    let disk = SimDisk::new();
+    let mount = disk.mount();
+    let file = mount.open("f").unwrap();
+    file.write(0, &[1; 100]).unwrap();
+    disk.set_capacity(Some(100));
+    assert_eq!(
+        file.write(50, &[2; 51]).unwrap_err().kind(),
+        io::ErrorKind::StorageFull
+    );
+    assert_eq!(
+        file.set_len(101).unwrap_err().kind(),
+        io::ErrorKind::StorageFull
+    );
+    assert_eq!(
+        mount.replace("g", b"x").unwrap_err().kind(),
+        io::ErrorKind::StorageFull
+    );
+    file.write(50, &[3; 50]).unwrap();
+}
+
+#[test]
+fn a_lying_disk_loses_what_it_said_was_synced() {
+    let disk = SimDisk::new();
+    let mount = disk.mount();
+    disk.set_lying(true);
+    let file = mount.open("f").unwrap();
+    file.write(0, b"promised").unwrap();
+    file.sync_data().unwrap();
+    mount.replace("g", b"promised").unwrap();
+    disk.lose_power(&mut script(&[0]));
+    assert_eq!(
+        (bytes_of(&disk, "f"), bytes_of(&disk, "g")),
+        (vec![], vec![])
+    );
+}
+
+#[test]
+fn replacing_a_file_is_all_or_nothing() {
+    let disk = SimDisk::new();
+    let mount = disk.mount();
+    mount.replace("identity", b"old").unwrap();
+    disk.fail_power_after(0);
+    assert!(mount.replace("identity", b"new").is_err());
+    disk.lose_power(&mut script(&[0]));
+    assert_eq!(bytes_of(&disk, "identity"), b"old");
+}
