@@ -100,6 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "real time must pass")]
     fn the_boot_clock_moves_and_counts_from_boot() {
         let first = SystemClock.boot();
         std::thread::sleep(Duration::from_millis(5));
