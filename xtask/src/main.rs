@@ -1,2 +1,75 @@
-//! xtask
-fn main() {}
+//! `cargo xtask`: the one entry for CI, tests, benches and the checks that no compiler makes.
+
+mod bench;
+mod gates;
+mod metadata;
+mod step;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+/// The project's one entry for CI, tests and checks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// What CI runs: formatting, lints, tidy, licences and sources, docs, then every test
+    Ci,
+    /// Every test: documentation tests, the simulated cluster, then the whole workspace
+    Test,
+    /// House rules that no compiler checks: arrows, sizes, invariants, links, words, hidden IO
+    Tidy,
+    /// Run the benches and print their tables
+    Bench {
+        /// Only benches whose name contains this
+        filter: Option<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match enter_workspace().and_then(|()| dispatch(Cli::parse().command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<()> {
+    let metadata = metadata::load()?;
+    match command {
+        Command::Ci => step::run_all(&gates::ci(&metadata)),
+        Command::Test => step::run_all(&gates::test(&metadata)),
+        Command::Tidy => tidy::run(&metadata),
+        Command::Bench { filter } => {
+            step::run_all(&bench::steps(&metadata, filter.as_deref().unwrap_or(""))?)
+        }
+    }
+}
+
+/// Every path that xtask names is relative to the workspace, wherever it was called from.
+fn enter_workspace() -> Result<()> {
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").context("run this as `cargo xtask`")?;
+    let root = PathBuf::from(own).join("..");
+    std::env::set_current_dir(&root).with_context(|| format!("cannot enter {}", root.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}
