@@ -198,6 +198,10 @@ number! {
     /// Number of a raft node.
     NodeId(u64)
 }
+number! {
+    /// Number of a cluster's life, from 1: a restore begins the next one.
+    Incarnation(u64)
+}
 
 bytes! {
     /// A 32-byte hash; the field that holds it says which function made it.
@@ -218,10 +222,6 @@ bytes! {
 bytes! {
     /// A device's pseudonym: a keyed hash of its id, so that erasure stays possible.
     Pseudonym[32]
-}
-bytes! {
-    /// Identity of a cluster's life: a restore makes a new one.
-    Incarnation[16]
 }
 
 name! {

@@ -236,7 +236,7 @@ impl State {
     pub fn from_rows<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         rows: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, RowError> {
-        let mut state = Self::new(String::new(), Incarnation([0; 16]));
+        let mut state = Self::new(String::new(), Incarnation(0));
         state.forget_touched();
         for (key, value) in rows {
             state.restore_row(key.as_ref(), value.as_ref())?;
