@@ -1,0 +1,180 @@
+//! The hashes of the log and the only place that knows how each is computed: BLAKE3 for the
+//! chain, SHA-256 (RFC 6962) for the tree.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
+use sha2::block_api::compress256;
+use sha2::{Digest, Sha256};
+
+/// BLAKE3 `derive_key` context of [`ChainHash::genesis`]. Context strings are never reused.
+pub const GENESIS_CONTEXT: &str = "tidegate 2026-11 audit genesis v1";
+/// BLAKE3 `derive_key` context of [`EntryHash::of`].
+pub const ENTRY_CONTEXT: &str = "tidegate 2026-11 audit entry v1";
+/// BLAKE3 `derive_key` context of [`ChainHash::next`].
+pub const CHAIN_CONTEXT: &str = "tidegate 2026-11 audit chain v1";
+/// BLAKE3 `derive_key` context of a detached body's commitment.
+pub const DETACHED_CONTEXT: &str = "tidegate 2026-11 audit detached body v1";
+/// Length of every hash in the log, in bytes.
+pub const HASH_BYTES: usize = 32;
+
+/// A `derive_key` context whose own hash is computed once per process, not once per entry.
+struct Context(LazyLock<ContextKey>);
+
+impl Context {
+    fn derive(&self, parts: &[&[u8]]) -> [u8; HASH_BYTES] {
+        let mut hasher = blake3::Hasher::new_from_context_key(&self.0);
+        for part in parts {
+            hasher.update(part);
+        }
+        *hasher.finalize().as_bytes()
+    }
+}
+
+static ENTRY: Context = Context(LazyLock::new(|| hash_derive_key_context(ENTRY_CONTEXT)));
+static CHAIN: Context = Context(LazyLock::new(|| hash_derive_key_context(CHAIN_CONTEXT)));
+
+macro_rules! hash_newtype {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; HASH_BYTES]);
+
+        impl $name {
+            /// The bytes of the hash.
+            pub fn as_bytes(&self) -> &[u8; HASH_BYTES] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write_hex(f, &self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+    };
+}
+
+hash_newtype! {
+    /// A hash of the Merkle tree: SHA-256 with RFC 6962 prefixes.
+    NodeHash
+}
+hash_newtype! {
+    /// A link of the chain: covers every entry up to and including its own.
+    ChainHash
+}
+hash_newtype! {
+    /// BLAKE3 of one whole entry, header included.
+    EntryHash
+}
+
+impl EntryHash {
+    /// `DK("tidegate 2026-11 audit entry v1", entry)`.
+    pub fn of(entry: &[u8]) -> Self {
+        Self(ENTRY.derive(&[entry]))
+    }
+}
+
+impl ChainHash {
+    /// `chain[-1]`: the value that the first entry of the log with this origin cites.
+    pub fn genesis(origin: &str) -> Self {
+        Self(blake3::derive_key(GENESIS_CONTEXT, origin.as_bytes()))
+    }
+
+    /// `chain[i]` from `chain[i-1]` (self) and the hash of entry `i`.
+    #[must_use]
+    pub fn next(&self, entry: &EntryHash) -> Self {
+        Self(CHAIN.derive(&[&self.0, &entry.0]))
+    }
+}
+
+/// The SHA-256 initial state (FIPS 180-4 §5.3.3).
+const SHA256_INITIAL: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
+
+impl NodeHash {
+    /// The root of the tree without entries: SHA-256 of nothing (RFC 9162 §2.1.1).
+    pub fn empty_tree() -> Self {
+        Self(Sha256::digest([]).into())
+    }
+
+    /// `SHA-256(0x00 ‖ entry)`.
+    pub fn leaf(entry: &[u8]) -> Self {
+        Self(
+            Sha256::new()
+                .chain_update([0x00])
+                .chain_update(entry)
+                .finalize()
+                .into(),
+        )
+    }
+
+    /// `SHA-256(0x01 ‖ left ‖ right)`: 65 bytes, so always two blocks, compressed directly. The
+    /// streaming interface costs a third more, and the verifier hashes one node per entry.
+    #[must_use]
+    pub fn node(left: &NodeHash, right: &NodeHash) -> Self {
+        let mut blocks = [[0u8; 64]; 2];
+        let [first, second] = &mut blocks;
+        first[0] = 0x01;
+        first[1..33].copy_from_slice(&left.0);
+        first[33..64].copy_from_slice(&right.0[..31]);
+        second[0] = right.0[31];
+        second[1] = 0x80;
+        second[62..64].copy_from_slice(&(65u16 * 8).to_be_bytes());
+        let mut state = SHA256_INITIAL;
+        compress256(&mut state, &blocks);
+        let mut out = [0u8; HASH_BYTES];
+        for (bytes, word) in out.chunks_exact_mut(4).zip(state) {
+            bytes.copy_from_slice(&word.to_be_bytes());
+        }
+        Self(out)
+    }
+}
+
+/// Writes lower-case hex.
+pub(crate) fn write_hex(f: &mut impl fmt::Write, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contexts_hashed_ahead_give_what_derive_key_gives() {
+        for len in [0usize, 1, 63, 64, 65, 1024, 5000] {
+            let entry = vec![7u8; len];
+            assert_eq!(
+                EntryHash::of(&entry).0,
+                blake3::derive_key(ENTRY_CONTEXT, &entry)
+            );
+        }
+        let link = ChainHash([1; 32]).next(&EntryHash([2; 32]));
+        assert_eq!(
+            link.0,
+            blake3::derive_key(CHAIN_CONTEXT, &[[1u8; 32], [2; 32]].concat())
+        );
+    }
+
+    #[test]
+    fn direct_compression_is_sha256() {
+        let (left, right) = (NodeHash([0xab; 32]), NodeHash([0x17; 32]));
+        let plain = Sha256::digest([&[1u8][..], &left.0, &right.0].concat());
+        assert_eq!(NodeHash::node(&left, &right).0[..], plain[..]);
+    }
+}
