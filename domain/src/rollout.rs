@@ -15,9 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Audience {
-    /// The variants.
+    /// The variants: those that any of these selectors matches. 1 to [`Audience::SELECTORS_MAX`];
+    /// the whole fleet is [`Selector::ALL`] alone.
     #[n(0)]
-    pub selector: Selector,
+    pub selectors: BTreeSet<Selector>,
     /// The release channels; empty means all.
     #[n(1)]
     pub channels: BTreeSet<Channel>,
@@ -27,13 +28,26 @@ pub struct Audience {
 }
 
 impl Audience {
+    /// Most selectors of one audience: 4 models in 16 regions, written out.
+    pub const SELECTORS_MAX: usize = 64;
+
+    /// Whether a variant belongs to it.
+    pub fn matches(&self, variant: &crate::variant::VariantTraits) -> bool {
+        self.selectors.iter().any(|s| s.matches(variant))
+    }
+
+    /// Whether some variant, registered or not, belongs to it and to the selector.
+    pub fn meets(&self, selector: &Selector) -> bool {
+        self.selectors.iter().any(|s| s.overlaps(selector))
+    }
+
     /// Whether some device can belong to both. Running versions don't separate audiences: they
     /// change under way.
     pub fn overlaps(&self, other: &Self) -> bool {
         let channels = self.channels.is_empty()
             || other.channels.is_empty()
             || !self.channels.is_disjoint(&other.channels);
-        channels && self.selector.overlaps(&other.selector)
+        channels && self.selectors.iter().any(|s| other.meets(s))
     }
 }
 
