@@ -187,4 +187,7 @@ pub struct Membership {
     /// The entry that last changed it.
     #[n(1)]
     pub revision: Revision,
+    /// The greatest number that a node ever had: numbers are never used again.
+    #[n(2)]
+    pub last_node: NodeId,
 }

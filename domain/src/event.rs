@@ -424,6 +424,13 @@ pub enum Event {
         #[n(0)]
         key: SumKey,
     },
+    /// A recovery image counts no more: a quorum raised a floor over it.
+    #[n(45)]
+    RecoveryImageRetired {
+        /// For which component and variants.
+        #[n(0)]
+        scope: Scope,
+    },
 }
 
 /// A command id that is spent.

@@ -248,6 +248,13 @@ impl State {
         Ok(state)
     }
 
+    /// The version of the rules that this state follows, if this build does not know it: then
+    /// nothing more may be applied until the node runs a newer build.
+    pub fn unknown_version(&self) -> Option<StateVersion> {
+        let version = self.meta().version;
+        (version > STATE_VERSION).then_some(version)
+    }
+
     /// Rows that changed since the last call, in key order: the new value, or `None` for removed.
     pub fn drain_changes(&mut self) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
         self.settle();

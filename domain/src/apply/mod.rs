@@ -1,13 +1,217 @@
 //! `apply`: the only mutator. It authorizes a command, decides its events, folds them, and lets
 //! gates and timers react.
+pub mod access;
+mod authorize;
+mod changes;
+mod react;
+
+pub use authorize::{Terms, Verified, authorize};
+pub use changes::Context;
+
+pub(crate) use changes::Changes;
+
 use crate::{
-    command::SignedCommand,
-    event::Event,
+    command::{Command, VALIDITY_MAX},
+    decide::{decide, revision_of},
+    event::{Event, SpentId},
     id::{Hash, Index, LogTime},
     rejection::Rejection,
-    state::State,
+    state::{STATE_VERSION, State},
 };
 use minicbor::{Decode, Encode};
+
+/// Applies one log entry: `envelope` is the canonical form of a
+/// [`SignedCommand`](crate::SignedCommand), whatever it may be.
+///
+/// Every entry moves the log position and log time on (to its stamp, which the leader chose, never
+/// to anything that the command says). Beyond that a refused entry changes nothing, except that a
+/// command which was authorized, on time, and not applied before spends its id.
+///
+/// # Panics
+/// `stamp.index` is not the next entry, or the state follows rules newer than this build: see
+/// [`State::unknown_version`]. Nothing may go on from either.
+pub fn apply(state: &mut State, envelope: &[u8], stamp: Stamp) -> Applied {
+    match authorize(state, envelope, stamp) {
+        Ok(command) => apply_verified(state, &command, stamp),
+        Err(unauthorized) => {
+            let context = Context::new(state, stamp);
+            let recorded = record(state, &context, None, false);
+            refused(recorded, unauthorized.into())
+        }
+    }
+}
+
+/// Records a membership entry of Raft itself: it takes its place in the chain, and nothing else.
+/// (What operators approved is [`Command::ChangeMembership`].)
+///
+/// # Panics
+/// As [`apply`].
+pub fn record_membership(state: &mut State, stamp: Stamp) -> Applied {
+    let context = Context::new(state, stamp);
+    Applied {
+        recorded: record(state, &context, None, false),
+        outcome: Outcome::Accepted(Vec::new()),
+        state_root: None,
+    }
+}
+
+/// What [`apply`] would decide, without changing anything: for the door, which proposes nothing
+/// that is refused already, and for dry runs. Consequences (gates, automatic halts) are not shown.
+///
+/// # Errors
+/// The refusal.
+pub fn admit(state: &State, envelope: &[u8], stamp: Stamp) -> Result<Vec<Event>, Rejection> {
+    let context = Context::new(state, stamp);
+    let command = authorize(state, envelope, stamp)?;
+    check_terms(state, &command, &context)?;
+    check_revision(state, &command)?;
+    if let Command::RaiseStateVersion(raise) = command.get()
+        && raise.version > STATE_VERSION
+    {
+        // Only the door may say this: nodes of another build would not agree.
+        return Err(Rejection::BadStateVersion {
+            existing: state.meta().version,
+            requested: raise.version,
+        });
+    }
+    decide(state, &command, &context)
+}
+
+/// The part of [`apply`] after authorization; benches measure it alone.
+#[doc(hidden)]
+pub fn apply_verified(state: &mut State, command: &Verified<Command>, stamp: Stamp) -> Applied {
+    assert!(
+        state.unknown_version().is_none(),
+        "the state follows newer rules than this build knows"
+    );
+    let context = Context::new(state, stamp);
+    if let Err(rejection) = check_terms(state, command, &context) {
+        return refused(record(state, &context, None, false), rejection);
+    }
+    let spent = Some(SpentId {
+        id: command.terms().id,
+        not_after: command.terms().not_after,
+    });
+    let decided = check_revision(state, command).and_then(|()| decide(state, command, &context));
+    let events = match decided {
+        Ok(events) => events,
+        Err(rejection) => return refused(record(state, &context, spent, false), rejection),
+    };
+    let carries_root = matches!(command.get(), Command::Tick(_)) && root_is_due(state, &context);
+    let recorded = record(state, &context, spent, carries_root);
+    let mut changes = Changes::new(state, context);
+    events.into_iter().for_each(|event| changes.emit(event));
+    react::react(&mut changes, command.get());
+    let events = changes.into_events();
+    Applied {
+        recorded,
+        outcome: Outcome::Accepted(events),
+        state_root: carries_root.then(|| state.root()),
+    }
+}
+
+/// Folds what every entry does.
+fn record(
+    state: &mut State,
+    context: &Context,
+    spent: Option<SpentId>,
+    carries_root: bool,
+) -> Event {
+    let recorded = Event::EntryRecorded {
+        index: context.index,
+        time: context.time,
+        spent,
+        carries_root,
+    };
+    changes::fold(state, &recorded);
+    recorded
+}
+
+const fn refused(recorded: Event, rejection: Rejection) -> Applied {
+    Applied {
+        recorded,
+        outcome: Outcome::Rejected(rejection),
+        state_root: None,
+    }
+}
+
+/// Whether a tick carries the state root: the first does, and then one every
+/// [`root_interval`](crate::config::ClusterConfig::root_interval) entries at least, as far as
+/// there are ticks.
+fn root_is_due(state: &State, context: &Context) -> bool {
+    let interval = state.config().root_interval;
+    let last = state.meta().last_root;
+    last.is_none_or(|last| context.index.0.saturating_sub(last.0) >= interval)
+}
+
+/// LOG-2, "at most once": refuses what was applied before, and what is not on time. None of these
+/// refusals spends the id: it is spent already, or can never be applied, or (too early) is not to
+/// be burned by whoever gets hold of an approval before its time.
+fn check_terms(
+    state: &State,
+    command: &Verified<Command>,
+    context: &Context,
+) -> Result<(), Rejection> {
+    let Terms {
+        id,
+        not_before,
+        not_after,
+        expected_revision: _,
+    } = *command.terms();
+    if let Some(spent) = state.spent().get(&id) {
+        return Err(Rejection::AlreadyApplied { index: spent.index });
+    }
+    let requested = not_after.since(not_before);
+    if requested > VALIDITY_MAX {
+        return Err(Rejection::ValidityTooLong {
+            requested,
+            max: VALIDITY_MAX,
+        });
+    }
+    if context.time < not_before || context.time > not_after {
+        return Err(Rejection::OutsideValidity {
+            not_before,
+            not_after,
+            now: context.time,
+        });
+    }
+    let max = u64::from(state.config().limits.commands_max);
+    if state.spent().len() as u64 >= max && !is_urgent(command.get()) {
+        return Err(Rejection::LimitReached {
+            what: "command ids of the last seven days".to_owned(),
+            max,
+        });
+    }
+    Ok(())
+}
+
+/// Whether a command is accepted even when ids run out: what stops harm, and what moves time on.
+const fn is_urgent(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Tick(_)
+            | Command::HaltRollout(_)
+            | Command::PauseRollout(_)
+            | Command::EmergencyStop(_)
+            | Command::RevokeKey(_)
+            | Command::RevokeRelease(_)
+    )
+}
+
+/// Refuses a command whose target changed since its signers looked.
+fn check_revision(state: &State, command: &Verified<Command>) -> Result<(), Rejection> {
+    let Some(requested) = command.terms().expected_revision else {
+        return Ok(());
+    };
+    let existing = revision_of(state, command.get())?;
+    if existing == requested {
+        return Ok(());
+    }
+    Err(Rejection::RevisionMismatch {
+        existing,
+        requested,
+    })
+}
 
 /// What a log entry carries besides the command. The same on every replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

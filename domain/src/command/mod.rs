@@ -1,11 +1,18 @@
 //! Commands: what can be asked of the cluster, and the signed envelope in which it is asked.
+mod envelope;
+
+pub use envelope::{
+    Arguments, Base, COMMAND_PAYLOAD_TYPE, CommandBody, DETACHED_BYTES_MAX, ENVELOPE_BYTES_MAX,
+    EnvelopeError, PAE_BYTES_MAX, Proposal, SIGNATURES_MAX, Signature, SignedCommand, VALIDITY_MAX,
+    pae, seal,
+};
+
 use crate::{
     config::{ClusterConfig, Member},
     guard::{HoldKey, HoldKind, RecoveryImage, RegionPolicy, Scope, StopCovers, StopScope},
     id::{
-        CommandId, Epoch, Hash, Index, LogTime, Millis, PublicKey, Reason, Region, ReleaseName,
-        Revision, RolloutId, SecurityVersion, SessionId, SignatureBytes, StateVersion, StopId,
-        VariantId, WaveIndex,
+        Epoch, LogTime, PublicKey, Reason, Region, ReleaseName, RolloutId, SecurityVersion,
+        SessionId, StateVersion, StopId, VariantId, WaveIndex,
     },
     key::ProposedRole,
     node::{Anchor, PoolKey},
@@ -13,18 +20,7 @@ use crate::{
     tally::{Counts, TallyKey},
     variant::VariantTraits,
 };
-use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
-
-/// The DSSE payload type of a command.
-pub const COMMAND_PAYLOAD_TYPE: &str = "application/vnd.tidegate.command.v1+cbor";
-/// Longest time between `not_before` and `not_after`: ids are kept that long.
-pub const VALIDITY_MAX: Millis = Millis(7 * 24 * 3_600_000);
-/// Longest PAE that is signed, in bytes: what a KMS signs without hashing first.
-pub const PAE_BYTES_MAX: usize = 4_096;
-/// Longest detached arguments, in bytes.
-pub const DETACHED_BYTES_MAX: usize = 4 << 20;
-/// Most signatures on one command.
-pub const SIGNATURES_MAX: usize = 64;
+use minicbor::{Decode, Encode};
 
 /// Declares the commands: one list makes the enum, the kind numbers, and the codec of arguments.
 macro_rules! commands {
@@ -488,169 +484,4 @@ arguments! {
         /// The new version: greater than the current, known to this build.
         #[n(0)] version: StateVersion,
     }
-}
-
-/// A signature with the raw key that made it. Key ids are never looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Signature {
-    /// The raw public key.
-    #[n(0)]
-    pub key: PublicKey,
-    /// The signature.
-    #[n(1)]
-    pub signature: SignatureBytes,
-}
-
-/// Where the arguments of a command stand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Arguments {
-    /// In the body itself: canonical CBOR of the kind's argument struct.
-    Inline(Vec<u8>),
-    /// Beside it: SHA-256 of the canonical bytes, which travel in [`SignedCommand::detached`].
-    Detached(Hash),
-}
-
-/// The body of a command envelope: what is signed (formats.md, "Command envelope").
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandBody {
-    /// The cluster.
-    pub origin: String,
-    /// Applied at most once.
-    pub id: CommandId,
-    /// The key epoch that the signers knew.
-    pub epoch: Epoch,
-    /// First log time at which it may be applied.
-    pub not_before: LogTime,
-    /// Last log time at which it may be applied.
-    pub not_after: LogTime,
-    /// The log that the signers had seen: index of its last entry …
-    pub base_index: Index,
-    /// … and the chain head after it.
-    pub base_chain: Hash,
-    /// What kind of command it is.
-    pub kind: u16,
-    /// What exactly is asked.
-    pub arguments: Arguments,
-    /// The revision that the target must have.
-    pub expected_revision: Option<Revision>,
-}
-
-impl<C> Encode<C> for CommandBody {
-    fn encode<W: encode::Write>(
-        &self,
-        e: &mut Encoder<W>,
-        ctx: &mut C,
-    ) -> Result<(), encode::Error<W::Error>> {
-        let Self {
-            origin,
-            id,
-            epoch,
-            not_before,
-            not_after,
-            base_index,
-            base_chain,
-            kind,
-            arguments,
-            expected_revision,
-        } = self;
-        e.map(if expected_revision.is_some() { 10 } else { 9 })?;
-        e.u8(1)?.str(origin)?;
-        e.u8(2)?.encode_with(id, ctx)?;
-        e.u8(3)?.encode_with(epoch, ctx)?;
-        e.u8(4)?.encode_with(not_before, ctx)?;
-        e.u8(5)?.encode_with(not_after, ctx)?;
-        e.u8(6)?.encode_with(base_index, ctx)?;
-        e.u8(7)?.encode_with(base_chain, ctx)?;
-        e.u8(8)?.u16(*kind)?;
-        e.u8(9)?;
-        match arguments {
-            Arguments::Inline(bytes) => {
-                e.writer_mut()
-                    .write_all(bytes)
-                    .map_err(encode::Error::write)?;
-            }
-            Arguments::Detached(digest) => {
-                e.encode_with(digest, ctx)?;
-            }
-        }
-        if let Some(revision) = expected_revision {
-            e.u8(10)?.encode_with(revision, ctx)?;
-        }
-        Ok(())
-    }
-}
-
-impl<'b, C> Decode<'b, C> for CommandBody {
-    fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
-        let fields = d.map()?.unwrap_or_default();
-        if !matches!(fields, 9 | 10) {
-            return Err(decode::Error::message("a command body has 9 or 10 fields"));
-        }
-        let body = Self {
-            origin: at(d, 1)?.str()?.to_owned(),
-            id: at(d, 2)?.decode_with(ctx)?,
-            epoch: at(d, 3)?.decode_with(ctx)?,
-            not_before: at(d, 4)?.decode_with(ctx)?,
-            not_after: at(d, 5)?.decode_with(ctx)?,
-            base_index: at(d, 6)?.decode_with(ctx)?,
-            base_chain: at(d, 7)?.decode_with(ctx)?,
-            kind: at(d, 8)?.u16()?,
-            arguments: arguments(at(d, 9)?, ctx)?,
-            expected_revision: if fields == 10 {
-                Some(at(d, 10)?.decode_with(ctx)?)
-            } else {
-                None
-            },
-        };
-        Ok(body)
-    }
-}
-
-/// Takes the key of the next map entry, which must be `key`.
-fn at<'a, 'b>(d: &'a mut Decoder<'b>, key: u8) -> Result<&'a mut Decoder<'b>, decode::Error> {
-    let position = d.position();
-    if d.u8()? == key {
-        return Ok(d);
-    }
-    Err(decode::Error::message("the fields of a command body are in ascending order").at(position))
-}
-
-fn arguments<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Arguments, decode::Error> {
-    if d.datatype()? == minicbor::data::Type::Bytes {
-        return Ok(Arguments::Detached(d.decode_with(ctx)?));
-    }
-    let from = d.position();
-    d.skip()?;
-    let bytes = d.input().get(from..d.position()).unwrap_or_default();
-    Ok(Arguments::Inline(bytes.to_vec()))
-}
-
-/// A command as it travels and as it stands in the log: body, signatures, and large arguments.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct SignedCommand {
-    /// Canonical bytes of a [`CommandBody`], as signed.
-    #[cbor(n(0), with = "minicbor::bytes")]
-    pub body: Vec<u8>,
-    /// Signatures over the PAE of the body, sorted by raw key.
-    #[n(1)]
-    pub signatures: Vec<Signature>,
-    /// The arguments, if the body has only their digest.
-    #[cbor(n(2), with = "minicbor::bytes")]
-    pub detached: Option<Vec<u8>>,
-}
-
-/// The DSSE pre-authentication encoding: what is really signed.
-/// Source: <https://github.com/secure-systems-lab/dsse/blob/master/protocol.md>.
-pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
-    let mut out = format!(
-        "DSSEv1 {} {payload_type} {} ",
-        payload_type.len(),
-        payload.len()
-    );
-    out.reserve(payload.len());
-    let mut out = out.into_bytes();
-    out.extend_from_slice(payload);
-    out
 }

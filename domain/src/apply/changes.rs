@@ -1,0 +1,89 @@
+//! What an entry is applied in, and what it has changed so far.
+use super::Stamp;
+use crate::{
+    event::Event,
+    evolve::evolve,
+    id::{Hash, Index, LogTime, Revision},
+    state::State,
+};
+
+/// What decisions may know besides the state and the command: the same on every replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// Log time of the entry: the greatest stamp so far.
+    pub time: LogTime,
+    /// The index of the entry.
+    pub index: Index,
+    /// The chain head before the entry: the source of what nobody may pick.
+    pub chain: Hash,
+}
+
+impl Context {
+    /// The context of the entry that is stamped.
+    pub(crate) fn new(state: &State, stamp: Stamp) -> Self {
+        Self {
+            time: state.meta().time.max(stamp.time),
+            index: stamp.index,
+            chain: stamp.chain,
+        }
+    }
+
+    /// The revision that whatever this entry changes gets.
+    pub const fn revision(&self) -> Revision {
+        Revision(self.index.0)
+    }
+}
+
+/// The changes of one entry. Each event is folded at once, so that what follows sees it.
+#[derive(Debug)]
+pub(crate) struct Changes<'a> {
+    state: &'a mut State,
+    events: Vec<Event>,
+    context: Context,
+}
+
+impl<'a> Changes<'a> {
+    pub(crate) const fn new(state: &'a mut State, context: Context) -> Self {
+        Self {
+            state,
+            events: Vec::new(),
+            context,
+        }
+    }
+
+    /// The state with all changes so far.
+    pub(crate) const fn state(&self) -> &State {
+        self.state
+    }
+
+    /// The events so far, without [`Event::EntryRecorded`].
+    pub(crate) fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// What the entry is applied in.
+    pub(crate) const fn context(&self) -> Context {
+        self.context
+    }
+
+    /// Folds an event and records it.
+    ///
+    /// # Panics
+    /// The event does not fit the state: a fault of this build that no replica may go on from.
+    pub(crate) fn emit(&mut self, event: Event) {
+        fold(self.state, &event);
+        self.events.push(event);
+    }
+
+    /// All events that were emitted.
+    pub(crate) fn into_events(self) -> Vec<Event> {
+        self.events
+    }
+}
+
+/// Folds an event that this very entry decided.
+pub(super) fn fold(state: &mut State, event: &Event) {
+    if let Err(inconsistent) = evolve(state, event) {
+        panic!("a decided event does not fit the state: {inconsistent}");
+    }
+}

@@ -1,0 +1,122 @@
+//! Decisions: which events a command brings about, or why it is refused. They only read.
+mod budgets;
+pub(crate) mod rollouts;
+
+use crate::{
+    apply::{Context, Verified},
+    command::Command,
+    event::Event,
+    id::Revision,
+    rejection::Rejection,
+    state::State,
+};
+
+/// What came of asking: events to fold, or a refusal that changes nothing.
+pub(crate) type Decision = Result<Vec<Event>, Rejection>;
+
+/// Decides a command whose signatures and terms are checked.
+pub(crate) fn decide(state: &State, command: &Verified<Command>, context: &Context) -> Decision {
+    match command.get() {
+        Command::CreateRollout(arguments) => rollouts::create(state, arguments, context),
+        Command::ApproveRollout(arguments) => rollouts::approve(state, arguments, context),
+        Command::StartRollout(arguments) => rollouts::start(state, arguments, context),
+        Command::AdvanceWave(arguments) => rollouts::advance(state, arguments, context),
+        Command::PauseRollout(arguments) => rollouts::pause(state, arguments, context),
+        Command::ResumeRollout(arguments) => rollouts::resume(state, arguments, context),
+        Command::HaltRollout(arguments) => rollouts::halt(state, arguments, context),
+        Command::RollBack(arguments) => rollouts::roll_back(state, arguments, context),
+        Command::CompleteRollout(arguments) => rollouts::complete(state, arguments, context),
+        Command::AmendRollout(arguments) => rollouts::amend(state, arguments, context),
+        Command::ExcludeVariant(arguments) => rollouts::exclude(state, arguments, context),
+        Command::ExpediteRollout(arguments) => rollouts::expedite(state, arguments, context),
+        Command::OpenSession(arguments) => {
+            let key = command.signers().first();
+            budgets::open_session(state, arguments, key, context)
+        }
+        Command::CloseSession(arguments) => budgets::close_session(state, arguments, context),
+        Command::GrantBudget(arguments) => budgets::grant(state, arguments, context),
+        Command::ReturnBudget(arguments) => budgets::return_unused(state, arguments, context),
+        Command::WriteOffBudget(arguments) => budgets::write_off(state, arguments, context),
+        Command::Report(arguments) => budgets::report(state, arguments, context),
+        Command::Tick(_) => Ok(Vec::new()),
+        Command::RotateKeys(_)
+        | Command::RevokeKey(_)
+        | Command::RegisterRelease(_)
+        | Command::AddReleaseSignatures(_)
+        | Command::RevokeRelease(_)
+        | Command::RegisterVariant(_)
+        | Command::DeclareRecoveryImage(_)
+        | Command::RaiseFloor(_)
+        | Command::EmergencyStop(_)
+        | Command::LiftStop(_)
+        | Command::SetRegionPolicy(_)
+        | Command::SetHold(_)
+        | Command::ChangeMembership(_)
+        | Command::SetClusterConfig(_)
+        | Command::RaiseStateVersion(_) => Err(undecided()),
+    }
+}
+
+/// The revision of what a command is about: 0 where it is not there yet.
+///
+/// # Errors
+/// The command is about nothing that has a revision.
+pub(crate) fn revision_of(state: &State, command: &Command) -> Result<Revision, Rejection> {
+    let rollout = |id| state.rollouts().get(id).map(|rollout| rollout.revision);
+    let release = |name| state.releases().get(name).map(|release| release.revision);
+    let session = |id| state.sessions().get(id).map(|session| session.revision);
+    let found = match command {
+        Command::RotateKeys(_) | Command::RevokeKey(_) => Some(state.keys().revision),
+        Command::AddReleaseSignatures(a) => release(&a.release),
+        Command::RevokeRelease(a) => release(&a.release),
+        Command::DeclareRecoveryImage(a) => {
+            state.recovery_images().get(&a.scope).map(|i| i.revision)
+        }
+        Command::RaiseFloor(a) => state.floors().get(&a.scope).map(|floor| floor.revision),
+        Command::ApproveRollout(a) => rollout(&a.rollout),
+        Command::StartRollout(a) => rollout(&a.rollout),
+        Command::AdvanceWave(a) => rollout(&a.rollout),
+        Command::PauseRollout(a) => rollout(&a.rollout),
+        Command::ResumeRollout(a) => rollout(&a.rollout),
+        Command::HaltRollout(a) => rollout(&a.rollout),
+        Command::RollBack(a) => rollout(&a.rollout),
+        Command::CompleteRollout(a) => rollout(&a.rollout),
+        Command::AmendRollout(a) => rollout(&a.rollout),
+        Command::ExcludeVariant(a) => rollout(&a.rollout),
+        Command::ExpediteRollout(a) => rollout(&a.rollout),
+        Command::LiftStop(a) => state.stops().get(&a.stop).map(|stop| stop.revision),
+        Command::SetRegionPolicy(a) => state.region_policies().get(&a.region).map(|p| p.revision),
+        Command::SetHold(a) => state.holds().get(&a.key).map(|hold| hold.revision),
+        Command::CloseSession(a) => session(&a.session),
+        Command::GrantBudget(a) => session(&a.session),
+        Command::ReturnBudget(a) => session(&a.session),
+        Command::WriteOffBudget(a) => session(&a.session),
+        Command::Report(a) => session(&a.session),
+        Command::ChangeMembership(_) => Some(state.membership().revision),
+        Command::SetClusterConfig(_) => Some(state.config().revision),
+        Command::RegisterRelease(_)
+        | Command::RegisterVariant(_)
+        | Command::CreateRollout(_)
+        | Command::EmergencyStop(_)
+        | Command::OpenSession(_)
+        | Command::Tick(_)
+        | Command::RaiseStateVersion(_) => {
+            let detail = format!("{} changes nothing that has one", command.name());
+            return Err(invalid("expected_revision", detail));
+        }
+    };
+    Ok(found.unwrap_or_default())
+}
+
+/// Refuses what this build does not decide yet.
+fn undecided() -> Rejection {
+    invalid("kind", "not decided by this build")
+}
+
+/// Refuses a value.
+pub(crate) fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Rejection {
+    Rejection::InvalidValue {
+        field: field.into(),
+        detail: detail.into(),
+    }
+}
