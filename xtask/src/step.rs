@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -65,15 +65,17 @@ impl Step {
                 return Ok(());
             }
             Demand::SomeTest | Demand::ClosesOnTests => {
+                // One pipe for both streams, so that results stay below the name of their binary.
+                let (output, input) = std::io::pipe().context("cannot make a pipe")?;
+                let also_input = input.try_clone().context("cannot make a pipe")?;
                 let mut child = command
-                    .stdout(Stdio::piped())
+                    .stdout(input)
+                    .stderr(also_input)
                     .spawn()
                     .context("cannot start cargo")?;
-                let stdout = child
-                    .stdout
-                    .take()
-                    .context("the pipe just asked for is missing")?;
-                let counts = pass_through(BufReader::new(stdout), &mut std::io::stdout().lock())?;
+                // It holds the pipe's other end, which must close for the output to end.
+                drop(command);
+                let counts = pass_through(BufReader::new(output), &mut std::io::stdout().lock())?;
                 let status = child.wait().context("cannot wait for cargo")?;
                 ensure!(status.success(), "{} failed ({status})", self.name);
                 counts
