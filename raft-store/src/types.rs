@@ -21,6 +21,8 @@ openraft::declare_raft_types!(
         AsyncRuntime = tidegate_runtime::Rt,
 );
 
+/// The term of the leader that wrote an entry; of one term there is one leader at most.
+pub type CommittedLeader = alias::CommittedLeaderIdOf<TypeConfig>;
 /// Position of an entry in the Raft log, with the term that wrote it.
 pub type LogId = alias::LogIdOf<TypeConfig>;
 /// A vote, kept durable before it is answered.
@@ -42,24 +44,19 @@ pub struct Proposal {
     /// Log time in milliseconds since the Unix epoch, as the leader proposes it. `apply` takes the
     /// larger of this and the previous entry's.
     pub stamp_ms: u64,
-    /// The signed command envelope, verbatim. Raft does not look inside.
-    pub envelope: Bytes,
-    /// Arguments too large for the signed body, which names them by digest.
-    pub attachments: Vec<Bytes>,
+    /// Canonical bytes of the signed command: body, signatures, detached arguments. Raft does not
+    /// look inside.
+    pub command: Bytes,
 }
 
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            stamp_ms,
-            envelope,
-            attachments,
-        } = self;
-        write!(f, "proposal of {} B at {stamp_ms} ms", envelope.len())?;
-        if !attachments.is_empty() {
-            write!(f, " with {} attachments", attachments.len())?;
-        }
-        Ok(())
+        let Self { stamp_ms, command } = self;
+        write!(
+            f,
+            "command of {} B proposed at {stamp_ms} ms",
+            command.len()
+        )
     }
 }
 

@@ -1,0 +1,198 @@
+//! The log's tables, and the one transaction in which a batch of changes reaches them.
+
+use std::ops::Range;
+
+use redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+};
+use tidegate_runtime::disk::Disk;
+
+use super::cache::{self, Cache};
+use super::{OpenLogError, next_index};
+use crate::storage::LOG_FILE;
+use crate::storage::codec::{self, Record};
+use crate::types::{Entry, LogId, Vote};
+
+/// Raft index → record of the entry.
+const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
+/// Name → record.
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+const VOTE: &str = "vote";
+const COMMITTED: &str = "committed";
+const PURGED: &str = "purged";
+
+/// One change of the log.
+#[derive(Debug)]
+pub(super) enum Op {
+    /// Index and record of an entry.
+    Append(u64, Vec<u8>),
+    /// Removes the entries from an index on.
+    Truncate { from: u64 },
+    /// Removes the entries up to and including this one.
+    Purge(LogId),
+    /// Replaces the vote.
+    Vote(Vote),
+    /// Notes what is known to be committed.
+    Committed(Option<LogId>),
+}
+
+impl Op {
+    /// Whether somebody waits for it to be durable, or a promise rests on it.
+    fn must_sync(&self) -> bool {
+        matches!(
+            self,
+            Self::Append(..) | Self::Vote(_) | Self::Truncate { .. }
+        )
+    }
+}
+
+/// What was found when the log was opened.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) vote: Option<Vote>,
+    pub(super) committed: Option<LogId>,
+    pub(super) purged: Option<LogId>,
+    pub(super) last: Option<LogId>,
+    pub(super) cache: Cache,
+}
+
+#[derive(Debug)]
+pub(super) struct LogDatabase(Database);
+
+impl LogDatabase {
+    pub(super) fn open(disk: &dyn Disk, page_cache_bytes: usize) -> Result<Self, OpenLogError> {
+        let file = disk.open(LOG_FILE)?;
+        let database = Database::builder()
+            .set_cache_size(page_cache_bytes)
+            .create_with_backend(file)
+            .map_err(redb::Error::from)?;
+        let this = Self(database);
+        let write = this.begin(Durability::Immediate)?;
+        write.open_table(ENTRIES).map_err(redb::Error::from)?;
+        write.open_table(META).map_err(redb::Error::from)?;
+        write.commit().map_err(redb::Error::from)?;
+        Ok(this)
+    }
+
+    /// Reads and verifies the whole log.
+    pub(super) fn load(&self, mut cache: Cache) -> Result<Loaded, OpenLogError> {
+        let read = self.0.begin_read().map_err(redb::Error::from)?;
+        let meta = read.open_table(META).map_err(redb::Error::from)?;
+        let vote = get(&meta, VOTE)?;
+        let committed = get(&meta, COMMITTED)?;
+        let purged: Option<LogId> = get(&meta, PURGED)?;
+        let mut last = purged;
+        let entries = read.open_table(ENTRIES).map_err(redb::Error::from)?;
+        for row in entries.iter().map_err(redb::Error::from)? {
+            let (index, record) = row.map_err(redb::Error::from)?;
+            let entry: Entry = codec::from_bytes(record.value())?;
+            let expected = next_index(last.as_ref());
+            let found = index.value();
+            if found != expected || entry.log_id.index != expected {
+                return Err(OpenLogError::Gap { expected, found });
+            }
+            last = Some(entry.log_id);
+            // Request 0 is done: everything read here may leave the cache at once.
+            cache.push(entry, 0);
+        }
+        if last == purged {
+            cache.purge(purged.map_or(0, |id| id.index));
+        }
+        Ok(Loaded {
+            vote,
+            committed,
+            purged,
+            last,
+            cache,
+        })
+    }
+
+    /// The entries of a range up to `bytes_max`, at least one; all must be there.
+    pub(super) fn read(
+        &self,
+        range: Range<u64>,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, OpenLogError> {
+        let read = self.0.begin_read().map_err(redb::Error::from)?;
+        let table = read.open_table(ENTRIES).map_err(redb::Error::from)?;
+        let (mut expected, mut bytes) = (range.start, 0usize);
+        let mut entries = Vec::new();
+        for row in table.range(range).map_err(redb::Error::from)? {
+            let (index, record) = row.map_err(redb::Error::from)?;
+            if index.value() != expected {
+                return Err(OpenLogError::Gap {
+                    expected,
+                    found: index.value(),
+                });
+            }
+            let entry: Entry = codec::from_bytes(record.value())?;
+            bytes = bytes.saturating_add(cache::weight(&entry));
+            if bytes > bytes_max && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry);
+            expected += 1;
+        }
+        Ok(entries)
+    }
+
+    /// Applies all of `ops` in order, or none. Durable on return if any of them must be.
+    pub(super) fn commit(&self, ops: Vec<Op>) -> Result<(), redb::Error> {
+        let sync = ops.iter().any(Op::must_sync);
+        let write = self.begin(if sync {
+            Durability::Immediate
+        } else {
+            Durability::None
+        })?;
+        apply(&write, ops)?;
+        Ok(write.commit()?)
+    }
+
+    /// Makes everything durable that was committed without a sync.
+    pub(super) fn sync(&self) -> Result<(), redb::Error> {
+        Ok(self.begin(Durability::Immediate)?.commit()?)
+    }
+
+    fn begin(&self, durability: Durability) -> Result<WriteTransaction, redb::Error> {
+        let mut write = self.0.begin_write()?;
+        write.set_durability(durability)?;
+        Ok(write)
+    }
+}
+
+fn apply(write: &WriteTransaction, ops: Vec<Op>) -> Result<(), redb::Error> {
+    let mut entries = write.open_table(ENTRIES)?;
+    let mut meta = write.open_table(META)?;
+    for op in ops {
+        match op {
+            Op::Append(index, record) => {
+                entries.insert(index, record.as_slice())?;
+            }
+            Op::Truncate { from } => entries.retain_in(from.., |_, _| false)?,
+            Op::Purge(upto) => {
+                entries.retain_in(..=upto.index, |_, _| false)?;
+                meta.insert(PURGED, codec::to_bytes(&upto).as_slice())?;
+            }
+            Op::Vote(vote) => {
+                meta.insert(VOTE, codec::to_bytes(&vote).as_slice())?;
+            }
+            Op::Committed(Some(committed)) => {
+                meta.insert(COMMITTED, codec::to_bytes(&committed).as_slice())?;
+            }
+            Op::Committed(None) => {
+                meta.remove(COMMITTED)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn get<T: Record>(
+    meta: &impl ReadableTable<&'static str, &'static [u8]>,
+    name: &str,
+) -> Result<Option<T>, OpenLogError> {
+    let record = meta.get(name).map_err(redb::Error::from)?;
+    Ok(record
+        .map(|record| codec::from_bytes(record.value()))
+        .transpose()?)
+}

@@ -1,0 +1,389 @@
+//! Raft's log: durable before acknowledged, one sync for all that wait.
+//!
+//! Every change goes through one writer task in the order in which it was asked for. The writer
+//! takes whatever has gathered while it synced last and commits it as one transaction, so that the
+//! cost of a sync is shared by all appends of that moment. What is in the log but not yet synced is
+//! readable at once from the cache: openraft replicates before its own sync completes.
+//!
+//! A failed commit poisons the log: the kernel may have dropped the pages that it could not write,
+//! and a second sync would succeed without them (fsyncgate). Nothing is retried; openraft stops.
+
+mod cache;
+mod database;
+mod writer;
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, Range, RangeBounds};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::stream::{self, Stream, TryStreamExt as _};
+use openraft::storage::{IOFlushed, RaftLogStorage};
+use openraft::{LogState, OptionalSend, RaftLogReader};
+use tidegate_runtime::disk::Disk;
+use tidegate_runtime::{AsyncRuntime as _, Rt, blocking};
+use tokio::sync::{mpsc, oneshot};
+
+use self::cache::Cache;
+use self::database::{LogDatabase, Op};
+use self::writer::{Done, Request};
+use super::codec::{self, CodecError};
+use crate::types::{Entry, LogId, TypeConfig, Vote};
+
+/// Sizes that a log is opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct LogOptions {
+    /// Bytes of entries that are kept in memory; older synced ones are read from the database.
+    pub cache_bytes_max: usize,
+    /// Bytes of entries in one message to a follower; a single larger entry goes alone.
+    pub message_bytes_max: usize,
+    /// redb's own page cache, in bytes.
+    pub page_cache_bytes: usize,
+}
+
+/// Why a log could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenLogError {
+    /// The disk failed.
+    #[error("log: {0}")]
+    Io(#[from] io::Error),
+    /// The database is damaged or in use.
+    #[error("log: {0}")]
+    Database(#[from] redb::Error),
+    /// A record is damaged or of another version.
+    #[error("log: {0}")]
+    Record(#[from] CodecError),
+    /// An entry is missing between those that are there.
+    #[error("log: entry {expected} is missing, the next one found is {found}")]
+    Gap {
+        /// The index that should follow.
+        expected: u64,
+        /// The index that does.
+        found: u64,
+    },
+}
+
+/// Raft's log. Clones share one log.
+#[derive(Clone, Debug)]
+pub struct LogStore {
+    shared: Arc<Shared>,
+    requests: mpsc::UnboundedSender<Request>,
+    message_bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    view: Mutex<View>,
+    database: LogDatabase,
+}
+
+/// The log as its readers see it: with all that was asked for, synced or not.
+#[derive(Debug)]
+struct View {
+    vote: Option<Vote>,
+    committed: Option<LogId>,
+    purged: Option<LogId>,
+    last: Option<LogId>,
+    cache: Cache,
+    /// Number of the last request that was handed to the writer.
+    requests: u64,
+    /// Counts truncations and purges, so that a reader notices one during its read.
+    generation: u64,
+    /// Why nothing can be written any more.
+    poisoned: Option<String>,
+}
+
+impl LogStore {
+    /// Opens the log on `disk`, verifies every record in it, and starts its writer.
+    ///
+    /// # Errors
+    /// [`OpenLogError`] if the disk fails or the log is damaged. Never starts on part of a log.
+    pub async fn open(disk: Arc<dyn Disk>, options: LogOptions) -> Result<Self, OpenLogError> {
+        let LogOptions {
+            cache_bytes_max,
+            message_bytes_max,
+            page_cache_bytes,
+        } = options;
+        let opened = {
+            let disk = Arc::clone(&disk);
+            blocking(move || {
+                let database = LogDatabase::open(disk.as_ref(), page_cache_bytes)?;
+                let loaded = database.load(Cache::new(cache_bytes_max))?;
+                Ok::<_, OpenLogError>((database, loaded))
+            })
+        };
+        let (database, loaded) = opened.await??;
+        let view = View {
+            vote: loaded.vote,
+            committed: loaded.committed,
+            purged: loaded.purged,
+            last: loaded.last,
+            cache: loaded.cache,
+            requests: 0,
+            generation: 0,
+            poisoned: None,
+        };
+        let shared = Arc::new(Shared {
+            view: Mutex::new(view),
+            database,
+        });
+        let (requests, queue) = mpsc::unbounded_channel();
+        // The task ends by itself when the last clone of the log is gone.
+        let _writer = Rt::spawn(writer::run(Arc::clone(&shared), queue, disk));
+        Ok(Self {
+            shared,
+            requests,
+            message_bytes_max,
+        })
+    }
+
+    /// Why the log takes no more writes, or `None` while it does.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<String> {
+        self.shared.view().poisoned.clone()
+    }
+
+    /// Waits until everything asked for so far is durable, ends the writer, and closes the file.
+    /// Clones answer errors from then on.
+    ///
+    /// # Errors
+    /// The last writes failed.
+    pub async fn close(self) -> io::Result<()> {
+        let (done, closed) = oneshot::channel();
+        self.send(&mut self.shared.view(), Vec::new(), Done::Close(done))?;
+        closed.await.map_err(|_| writer_gone())?
+    }
+
+    /// Hands a request to the writer; the caller holds the view, so that requests are queued in
+    /// the order in which they changed it.
+    fn send(&self, view: &mut View, ops: Vec<Op>, done: Done) -> io::Result<()> {
+        if let Some(reason) = &view.poisoned {
+            return Err(io::Error::other(reason.clone()));
+        }
+        view.requests += 1;
+        let request = Request {
+            number: view.requests,
+            ops,
+            done,
+        };
+        self.requests.send(request).map_err(|_| writer_gone())
+    }
+
+    /// The entries of `range` up to `bytes_max`, at least one if there is any: from the database
+    /// what the cache let go, the rest from the cache.
+    async fn entries(
+        &self,
+        range: impl RangeBounds<u64>,
+        bytes_max: usize,
+    ) -> io::Result<Vec<Entry>> {
+        loop {
+            let (on_disk, cached, generation) = {
+                let view = self.shared.view();
+                let range = view.clip(&range);
+                let split = view.cache.first().clamp(range.start, range.end);
+                let cached = view.cache.range(split..range.end);
+                (range.start..split, cached, view.generation)
+            };
+            if on_disk.is_empty() {
+                return Ok(within(bytes_max, cached));
+            }
+            let shared = Arc::clone(&self.shared);
+            let wanted = on_disk.clone();
+            let read = blocking(move || shared.database.read(wanted, bytes_max)).await?;
+            if self.shared.view().generation != generation {
+                // The log was purged or truncated meanwhile: what was read may be neither the old
+                // nor the new log.
+                continue;
+            }
+            let mut entries = read.map_err(io::Error::other)?;
+            if entries.len() as u64 == on_disk.end - on_disk.start {
+                entries.extend(cached);
+            }
+            return Ok(within(bytes_max, entries));
+        }
+    }
+}
+
+impl Shared {
+    // Plain data, valid at every step: a panic elsewhere does not spoil it.
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl View {
+    /// The part of `range` that exists.
+    fn clip(&self, range: &impl RangeBounds<u64>) -> Range<u64> {
+        let start = match range.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(before) => before.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(last) => last.saturating_add(1),
+            Bound::Excluded(end) => *end,
+            Bound::Unbounded => u64::MAX,
+        };
+        let first = next_index(self.purged.as_ref());
+        let start = start.max(first);
+        start..end.min(next_index(self.last.as_ref())).max(start)
+    }
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> io::Result<Vec<Entry>> {
+        self.entries(
+            (range.start_bound().cloned(), range.end_bound().cloned()),
+            usize::MAX,
+        )
+        .await
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        self.entries(start..end, self.message_bytes_max).await
+    }
+
+    // openraft's default reads the whole range at once, which after a restart can be the whole log.
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = io::Result<Entry>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let log = self.clone();
+        let range = self.shared.view().clip(&range);
+        let pieces = stream::try_unfold(range, move |left| {
+            let log = log.clone();
+            async move {
+                if left.is_empty() {
+                    return Ok(None);
+                }
+                let entries = log.entries(left.clone(), log.message_bytes_max).await?;
+                let next = next_index(entries.last().map(|entry| &entry.log_id)).max(left.start);
+                // Nothing there although it should be: the stream ends, and openraft notices.
+                let left = if entries.is_empty() {
+                    left.end..left.end
+                } else {
+                    next..left.end
+                };
+                Ok::<_, io::Error>(Some((stream::iter(entries.into_iter().map(Ok)), left)))
+            }
+        });
+        Box::pin(pieces.try_flatten())
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        Ok(self.shared.view().vote)
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
+        let view = self.shared.view();
+        Ok(LogState {
+            last_purged_log_id: view.purged,
+            last_log_id: view.last,
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        let (done, saved) = oneshot::channel();
+        self.send(
+            &mut self.shared.view(),
+            vec![Op::Vote(*vote)],
+            Done::Answer(done),
+        )?;
+        saved.await.map_err(|_| writer_gone())??;
+        // Readers see the vote only once it cannot be forgotten.
+        self.shared.view().vote = Some(*vote);
+        Ok(())
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
+        let mut view = self.shared.view();
+        view.committed = committed;
+        // Rides on the next sync. Losing it only means that more is applied again after a crash.
+        self.send(&mut view, vec![Op::Committed(committed)], Done::Nothing)
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
+        let view = self.shared.view();
+        // It was not synced with the entries, so it may be ahead of what a crash left of them.
+        Ok(view.committed.min(view.last))
+    }
+
+    async fn append<I>(&mut self, entries: I, flushed: IOFlushed<TypeConfig>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let mut ops = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            ops.push(Op::Append(entry.log_id.index, codec::to_bytes(entry)));
+        }
+        let mut view = self.shared.view();
+        self.send(&mut view, ops, Done::Flushed(flushed))?;
+        let request = view.requests;
+        for entry in entries {
+            view.last = Some(entry.log_id);
+            view.cache.push(entry, request);
+        }
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
+        let mut view = self.shared.view();
+        let from = next_index(last.as_ref());
+        self.send(&mut view, vec![Op::Truncate { from }], Done::Nothing)?;
+        view.cache.truncate(from);
+        view.last = last.max(view.purged);
+        view.generation += 1;
+        Ok(())
+    }
+
+    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
+        let mut view = self.shared.view();
+        self.send(&mut view, vec![Op::Purge(upto)], Done::Nothing)?;
+        view.cache.purge(upto.index);
+        view.purged = Some(upto);
+        view.last = view.last.max(Some(upto));
+        view.generation += 1;
+        Ok(())
+    }
+}
+
+/// The entries that fit into `bytes_max`, and the first in any case.
+fn within(bytes_max: usize, mut entries: Vec<Entry>) -> Vec<Entry> {
+    let mut bytes = 0usize;
+    let fit = entries.iter().take_while(|entry| {
+        bytes = bytes.saturating_add(cache::weight(entry));
+        bytes <= bytes_max
+    });
+    let fit = fit.count().max(1);
+    entries.truncate(fit);
+    entries
+}
+
+/// The index after `last`, where a log begins at 0.
+fn next_index(last: Option<&LogId>) -> u64 {
+    last.map_or(0, |id| id.index.saturating_add(1))
+}
+
+fn writer_gone() -> io::Error {
+    io::Error::other("the log is closed")
+}
+
+#[cfg(test)]
+mod tests;

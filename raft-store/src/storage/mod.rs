@@ -1,0 +1,16 @@
+//! What a node keeps: who it is, Raft's log, and the state with its audit log.
+//!
+//! Two databases, because they sync at different times: `log.redb` before anything is acknowledged,
+//! `state.redb` only now and then, since it can be rebuilt from the log.
+
+pub mod codec;
+mod identity;
+mod log;
+
+pub use identity::{Claim, FORMAT_VERSION, IDENTITY_FILE, Identity, IdentityError};
+pub use log::{LogOptions, LogStore, OpenLogError};
+
+/// Raft's log and vote.
+pub const LOG_FILE: &str = "log.redb";
+/// The state, the audit log, and how far they were applied.
+pub const STATE_FILE: &str = "state.redb";
