@@ -90,12 +90,12 @@ impl AsyncRuntime for SimRuntime {
     }
 
     // openraft's default starts an OS thread, which madsim forbids.
-    fn spawn_blocking<F, T>(work: F) -> impl Future<Output = Result<T, io::Error>> + Send
+    async fn spawn_blocking<F, T>(work: F) -> Result<T, io::Error>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        async move { Ok(work()) }
+        Ok(work())
     }
 }
 
