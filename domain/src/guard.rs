@@ -196,3 +196,8 @@ pub struct RegionPolicy {
     #[n(5)]
     pub revision: Revision,
 }
+
+impl RegionPolicy {
+    /// Most maintenance windows, and most freezes, of one region.
+    pub const WINDOWS_MAX: usize = 64;
+}

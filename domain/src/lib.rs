@@ -29,6 +29,7 @@ pub mod config;
 mod decide;
 pub mod event;
 pub mod evolve;
+pub mod floor;
 pub mod guard;
 pub mod id;
 pub mod key;

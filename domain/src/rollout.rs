@@ -144,6 +144,13 @@ pub struct MaintenanceWindow {
 }
 
 impl MaintenanceWindow {
+    /// Whether its fields are in their ranges, and it opens on some day.
+    pub fn is_valid(&self) -> bool {
+        (1..=127).contains(&self.days)
+            && self.opens_minute < 1_440
+            && (1..=1_440).contains(&self.length_minutes)
+    }
+
     /// Whether the window is open at a time.
     pub fn is_open(&self, at: LogTime) -> bool {
         const MINUTE: u64 = 60_000;

@@ -1,5 +1,9 @@
 //! Decisions: which events a command brings about, or why it is refused. They only read.
 mod budgets;
+mod cluster;
+mod guards;
+mod keys;
+mod releases;
 pub(crate) mod rollouts;
 
 use crate::{
@@ -39,21 +43,29 @@ pub(crate) fn decide(state: &State, command: &Verified<Command>, context: &Conte
         Command::WriteOffBudget(arguments) => budgets::write_off(state, arguments, context),
         Command::Report(arguments) => budgets::report(state, arguments, context),
         Command::Tick(_) => Ok(Vec::new()),
-        Command::RotateKeys(_)
-        | Command::RevokeKey(_)
-        | Command::RegisterRelease(_)
-        | Command::AddReleaseSignatures(_)
-        | Command::RevokeRelease(_)
-        | Command::RegisterVariant(_)
-        | Command::DeclareRecoveryImage(_)
-        | Command::RaiseFloor(_)
-        | Command::EmergencyStop(_)
-        | Command::LiftStop(_)
-        | Command::SetRegionPolicy(_)
-        | Command::SetHold(_)
-        | Command::ChangeMembership(_)
-        | Command::SetClusterConfig(_)
-        | Command::RaiseStateVersion(_) => Err(undecided()),
+        Command::RotateKeys(arguments) => keys::rotate(state, arguments, context),
+        Command::RevokeKey(arguments) => keys::revoke(state, arguments, context),
+        Command::RegisterRelease(arguments) => releases::register(state, arguments, context),
+        Command::AddReleaseSignatures(arguments) => {
+            releases::add_signatures(state, arguments, context)
+        }
+        Command::RevokeRelease(arguments) => releases::revoke(state, arguments, context),
+        Command::RegisterVariant(arguments) => {
+            releases::register_variant(state, arguments, context)
+        }
+        Command::DeclareRecoveryImage(arguments) => {
+            guards::declare_recovery_image(state, arguments, context)
+        }
+        Command::RaiseFloor(arguments) => guards::raise_floor(state, arguments, context),
+        Command::EmergencyStop(arguments) => guards::emergency_stop(state, arguments, context),
+        Command::LiftStop(arguments) => guards::lift_stop(state, arguments, context),
+        Command::SetRegionPolicy(arguments) => guards::set_region_policy(state, arguments, context),
+        Command::SetHold(arguments) => guards::set_hold(state, arguments, context),
+        Command::ChangeMembership(arguments) => {
+            cluster::change_membership(state, arguments, context)
+        }
+        Command::SetClusterConfig(arguments) => cluster::set_config(state, arguments, context),
+        Command::RaiseStateVersion(arguments) => cluster::raise_version(state, arguments, context),
     }
 }
 
@@ -119,4 +131,16 @@ pub(crate) fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Re
         field: field.into(),
         detail: detail.into(),
     }
+}
+
+/// Refuses one more of what there may be at most `max` of.
+pub(crate) fn check_limit(what: &str, existing: usize, max: u32) -> Result<(), Rejection> {
+    let max = u64::from(max);
+    if (existing as u64) < max {
+        return Ok(());
+    }
+    Err(Rejection::LimitReached {
+        what: what.to_owned(),
+        max,
+    })
 }

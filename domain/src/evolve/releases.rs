@@ -37,6 +37,15 @@ pub(super) fn withdrawn(
 ) -> Result<(), Inconsistent> {
     let revision = revision(state);
     let release = row(&mut state.releases, name, "release")?;
+    let withdraws = match (release.status, status) {
+        (ReleaseStatus::Registered, ReleaseStatus::Retired | ReleaseStatus::Revoked)
+        | (ReleaseStatus::Retired, ReleaseStatus::Revoked) => true,
+        (_, ReleaseStatus::Registered | ReleaseStatus::Retired)
+        | (ReleaseStatus::Revoked, ReleaseStatus::Revoked) => false,
+    };
+    if !withdraws {
+        return Err(Inconsistent::Conflict("the release is withdrawn"));
+    }
     release.status = status;
     release.revision = revision;
     Ok(())

@@ -1,4 +1,10 @@
 //! Releases: what is offered, for which hardware, from where, and signed by whom.
+mod check;
+mod offerable;
+
+pub use check::ManifestFault;
+pub use offerable::{NotOfferable, offerable, offerable_under};
+
 use crate::{
     canonical,
     id::{
