@@ -42,6 +42,8 @@ pub mod signature;
 pub mod state;
 mod table;
 pub mod tally;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod variant;
 pub mod wave;
 
