@@ -1,0 +1,216 @@
+//! Which node is asked, and for how long.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tidegate_proto::{Effect, Refusal, WireError};
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::ClientError;
+
+/// How a client reaches its cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// `host:port` of nodes of the cluster, nearest first. One suffices to begin with; more make
+    /// the client survive that one. *Attacker*: a node of theirs can withhold and delay, but not
+    /// forge: outcomes are checked against roots, and commands are signed.
+    pub endpoints: Vec<String>,
+    /// How long one node may take for one answer before the next is asked.
+    pub attempt_timeout: Duration,
+    /// How long a call may take in all.
+    pub deadline: Duration,
+}
+
+impl ClientConfig {
+    /// A client of these nodes that asks the next one after 3 s and gives up after 10 s.
+    #[must_use]
+    pub fn new(endpoints: Vec<String>) -> Self {
+        Self {
+            endpoints,
+            attempt_timeout: Duration::from_secs(3),
+            deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+/// First pause after all nodes refused for the moment.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The nodes of a cluster, with a memory of which one answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Nodes(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    nodes: Vec<Node>,
+    /// Index of the node to ask first.
+    preferred: Mutex<usize>,
+    config: ClientConfig,
+}
+
+/// One node that can be asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) endpoint: String,
+    pub(crate) channel: Channel,
+}
+
+impl Nodes {
+    pub(crate) fn new(config: ClientConfig) -> Result<Self, ClientError> {
+        let node = |endpoint: &String| match Endpoint::from_shared(format!("http://{endpoint}")) {
+            Ok(target) => Ok(Node {
+                endpoint: endpoint.clone(),
+                channel: target
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .tcp_nodelay(true)
+                    .connect_lazy(),
+            }),
+            Err(error) => Err(unusable(endpoint, format!("is no host:port: {error}"))),
+        };
+        if config.endpoints.is_empty() {
+            return Err(unusable("", "no endpoints are given".into()));
+        }
+        let nodes = config
+            .endpoints
+            .iter()
+            .map(node)
+            .collect::<Result<_, _>>()?;
+        Ok(Self(Arc::new(Inner {
+            nodes,
+            preferred: Mutex::new(0),
+            config,
+        })))
+    }
+
+    pub(crate) fn config(&self) -> &ClientConfig {
+        &self.0.config
+    }
+
+    /// All nodes, as configured.
+    pub(crate) fn all(&self) -> &[Node] {
+        &self.0.nodes
+    }
+
+    /// Asks node after node until one answers, refuses for good, or time runs out.
+    ///
+    /// `ask` may be called any number of times: it must be safe to repeat. The error says that the
+    /// effect is unknown if that of any attempt is.
+    pub(crate) async fn ask<T, F>(
+        &self,
+        operation: &'static str,
+        ask: impl Fn(Node) -> F,
+    ) -> Result<(T, Node), ClientError>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let mut last = ClientError {
+            operation,
+            endpoint: self.0.nodes[self.preferred()].endpoint.clone(),
+            error: WireError::unknown(Refusal::TimedOut, "no answer in time"),
+        };
+        let mut unknown = false;
+        let attempts = self.attempts(operation, ask, &mut last, &mut unknown);
+        let mut result = match tokio::time::timeout(self.0.config.deadline, attempts).await {
+            Ok(result) => result,
+            Err(_) => Err(last),
+        };
+        if let Err(error) = &mut result
+            && unknown
+        {
+            error.error.effect = Effect::Unknown;
+        }
+        result
+    }
+
+    async fn attempts<T, F>(
+        &self,
+        operation: &'static str,
+        ask: impl Fn(Node) -> F,
+        last: &mut ClientError,
+        unknown: &mut bool,
+    ) -> Result<(T, Node), ClientError>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let mut pause = FIRST_PAUSE;
+        let mut at = self.preferred();
+        for attempt in 1_usize.. {
+            let node = self.0.nodes[at].clone();
+            let before = std::mem::replace(unknown, true);
+            let asked = tokio::time::timeout(self.0.config.attempt_timeout, ask(node.clone()));
+            let error = match asked.await {
+                Ok(Ok(answer)) => {
+                    self.prefer(at);
+                    return Ok((answer, node));
+                }
+                Ok(Err(status)) => WireError::from(&status),
+                Err(_) => WireError::unknown(Refusal::TimedOut, "no answer in time"),
+            };
+            *unknown = before || error.effect == Effect::Unknown;
+            let hint = error
+                .leader
+                .as_deref()
+                .and_then(|leader| self.index_of(leader));
+            *last = ClientError {
+                operation,
+                endpoint: node.endpoint,
+                error,
+            };
+            if !last.is_retryable() {
+                return Err(last.clone());
+            }
+            // Only nodes that the configuration names are asked, whatever a node says.
+            at = hint.unwrap_or((at + 1) % self.0.nodes.len());
+            self.prefer(at);
+            if attempt % self.0.nodes.len() == 0 {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+        Err(last.clone())
+    }
+
+    /// The node after the preferred one is preferred from now on.
+    pub(crate) fn move_on(&self) {
+        self.prefer((self.preferred() + 1) % self.0.nodes.len());
+    }
+
+    pub(crate) fn first(&self) -> Node {
+        self.0.nodes[self.preferred()].clone()
+    }
+
+    fn preferred(&self) -> usize {
+        *self
+            .0
+            .preferred
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn prefer(&self, index: usize) {
+        *self
+            .0
+            .preferred
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = index;
+    }
+
+    fn index_of(&self, endpoint: &str) -> Option<usize> {
+        self.0
+            .nodes
+            .iter()
+            .position(|node| node.endpoint == endpoint)
+    }
+}
+
+fn unusable(endpoint: &str, problem: String) -> ClientError {
+    ClientError {
+        operation: "connect",
+        endpoint: endpoint.to_owned(),
+        error: WireError::refused(Refusal::Malformed, problem),
+    }
+}

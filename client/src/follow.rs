@@ -1,0 +1,236 @@
+//! Keeps a view current and its lease renewed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_domain::Event;
+use tidegate_runtime::Clock;
+use tokio::task::JoinHandle;
+
+use crate::store::WatchUpdate;
+use crate::{ClientError, HighWater, SharedLease, StoreClient, View, ViewError, WatchStream};
+
+/// How a follower keeps its view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowerConfig {
+    /// The cluster's name. A node of another cluster is not believed.
+    pub origin: String,
+    /// Between two renewals of the lease; a fifth of the lease lets four fail in a row.
+    pub renew_every: Duration,
+    /// How long a watch may be silent before another node is asked; nodes speak once a second.
+    pub silence_max: Duration,
+}
+
+impl FollowerConfig {
+    /// Renews every 2 s and asks another node after 5 s of silence.
+    #[must_use]
+    pub fn new(origin: impl Into<String>) -> Self {
+        Self {
+            origin: origin.into(),
+            renew_every: Duration::from_secs(2),
+            silence_max: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Whoever wants to know what the view is. Called on the follower's task, in order, before the
+/// lease counts what the call shows: when a call returns, its effect must be visible to whoever
+/// answers devices.
+pub trait Observer: Send + 'static {
+    /// There is a view, and it did not follow from the last one.
+    fn replaced(&mut self, view: &View);
+
+    /// The view moved on by these events.
+    fn advanced(&mut self, view: &View, events: &[Event]);
+}
+
+/// First pause after a failure.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// A running pair of tasks: one follows the store, one renews the lease. They stop when it is
+/// dropped.
+#[derive(Debug)]
+pub struct Follower {
+    lease: SharedLease,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Follower {
+    /// Starts following. Nothing is fresh until a snapshot was taken and a renewal confirmed it.
+    pub fn start(
+        client: StoreClient,
+        config: FollowerConfig,
+        clock: Arc<dyn Clock>,
+        high_water: HighWater,
+        observer: impl Observer,
+    ) -> Self {
+        let lease = SharedLease::default();
+        let renewal = renew(client.clone(), config.clone(), clock, lease.clone());
+        let follow = Follow {
+            client,
+            config,
+            lease: lease.clone(),
+            high_water,
+            observer,
+        };
+        Self {
+            lease,
+            tasks: [tokio::spawn(follow.run()), tokio::spawn(renewal)],
+        }
+    }
+
+    /// The lease of the view that the observer was last shown.
+    #[must_use]
+    pub const fn lease(&self) -> &SharedLease {
+        &self.lease
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Asks a quorum again and again; each answer counts from when its question was sent.
+async fn renew(
+    client: StoreClient,
+    config: FollowerConfig,
+    clock: Arc<dyn Clock>,
+    lease: SharedLease,
+) {
+    loop {
+        let sent = clock.boot();
+        match client.read_index().await {
+            Ok(point) => lease.with(|lease| lease.confirmed(sent, point.position)),
+            Err(error) => tracing::warn!(%error, "the lease was not renewed"),
+        }
+        let took = clock.boot().since(sent);
+        tokio::time::sleep(config.renew_every.saturating_sub(took)).await;
+    }
+}
+
+struct Follow<O> {
+    client: StoreClient,
+    config: FollowerConfig,
+    lease: SharedLease,
+    high_water: HighWater,
+    observer: O,
+}
+
+/// Why a stretch of following ended.
+#[derive(Debug, thiserror::Error)]
+enum Interruption {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("the node fell silent")]
+    Silent,
+    #[error("the node ended the watch")]
+    Ended,
+    #[error("the node asks to resync: {0}")]
+    Resync(&'static str),
+    #[error(transparent)]
+    View(#[from] ViewError),
+    #[error("the node's state is older than one that was already used ({0})")]
+    Older(crate::Position),
+    #[error("the high-water mark cannot be written: {0}")]
+    HighWater(#[from] std::io::Error),
+}
+
+impl Interruption {
+    /// Whether the view stands, and can be followed on from another node.
+    const fn keeps_view(&self) -> bool {
+        match self {
+            Self::Client(_) | Self::Silent | Self::Ended => true,
+            Self::Resync(_) | Self::View(_) | Self::Older(_) | Self::HighWater(_) => false,
+        }
+    }
+}
+
+impl<O: Observer> Follow<O> {
+    async fn run(mut self) {
+        let mut view = None;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let before = view.as_ref().map(View::position);
+            let why = match self.stretch(&mut view).await {
+                Ok(never) => match never {},
+                Err(why) => why,
+            };
+            match why {
+                Interruption::View(_) | Interruption::Older(_) => {
+                    tracing::error!(%why, "a node sent a state that must not be used");
+                }
+                _ => tracing::info!(%why, "following was interrupted"),
+            }
+            if !why.keeps_view() {
+                // The last view shown stays what it is, and its lease runs out by itself.
+                view = None;
+            }
+            if !matches!(why, Interruption::Resync(_)) {
+                self.client.move_on();
+            }
+            // Progress since the last interruption shows that the store is there: begin anew.
+            let moved = view.as_ref().map(View::position) != before;
+            pause = if moved {
+                FIRST_PAUSE
+            } else {
+                (pause * 2).min(LONGEST_PAUSE)
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Follows until something interrupts.
+    async fn stretch(
+        &mut self,
+        view: &mut Option<View>,
+    ) -> Result<std::convert::Infallible, Interruption> {
+        let view = match view {
+            Some(view) => view,
+            None => view.insert(self.take().await?),
+        };
+        let mut watch = self.client.watch(view.position()).await?;
+        loop {
+            let batch = match next_update(&mut watch, self.config.silence_max).await? {
+                WatchUpdate::Batch(batch) => batch,
+                WatchUpdate::Idle => continue,
+                WatchUpdate::Resync(reason) => {
+                    return Err(Interruption::Resync(reason.as_str_name()));
+                }
+            };
+            view.advance(&batch)?;
+            self.high_water.raise(view.position()).await?;
+            let events: Vec<Event> = batch.entries.into_iter().flatten().collect();
+            self.observer.advanced(view, &events);
+            self.lease.with(|lease| lease.reached(view.position()));
+        }
+    }
+
+    /// Takes a snapshot and shows it.
+    async fn take(&mut self) -> Result<View, Interruption> {
+        let least = self.high_water.mark().unwrap_or_default();
+        let (manifest, rows) = self.client.snapshot(least).await?;
+        if !self.high_water.allows(manifest.position) {
+            return Err(Interruption::Older(manifest.position));
+        }
+        let view = View::new(&self.config.origin, &manifest, rows)?;
+        self.high_water.raise(view.position()).await?;
+        self.observer.replaced(&view);
+        self.lease.with(|lease| lease.reached(view.position()));
+        Ok(view)
+    }
+}
+
+async fn next_update(
+    watch: &mut WatchStream,
+    silence_max: Duration,
+) -> Result<WatchUpdate, Interruption> {
+    match tokio::time::timeout(silence_max, watch.next()).await {
+        Ok(Ok(Some(update))) => Ok(update),
+        Ok(Ok(None)) => Err(Interruption::Ended),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(Interruption::Silent),
+    }
+}

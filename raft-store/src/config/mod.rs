@@ -1,0 +1,190 @@
+//! The settings of one store node, read from TOML.
+//!
+//! What must be the same on all nodes is replicated (`ClusterConfig` in the domain) and is not
+//! here. Each field says what an attacker who controls it can do.
+
+mod raw;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::types::{Member, NodeId};
+
+/// The validated settings of one store node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// This node's number, at least 1; given once and never again, also not after the node lost
+    /// its disk. *Attacker*: with another node's number on an empty disk, votes without memory.
+    pub node_id: NodeId,
+    /// The cluster's name in every signature and checkpoint; 1 to 200 printable ASCII characters
+    /// without spaces. *Attacker*: separates the node from its cluster, no more: peers refuse it.
+    pub origin: String,
+    /// The region that this node counts for; a region name. *Attacker*: makes a placement look
+    /// safer than it is.
+    pub region: String,
+    /// Where the node listens. *Attacker*: exposes it to another network, or hides it.
+    pub listen: SocketAddr,
+    /// `host:port` where peers and clients reach the node; the listen address if not given.
+    /// *Attacker*: points peers elsewhere; they then talk to whom the attacker chose.
+    pub advertise: String,
+    /// Directory of all durable data; created if it is not there. *Attacker*: an older copy of the
+    /// directory makes the node forget votes.
+    pub data_dir: PathBuf,
+    /// How peers reach each other before they have a common log; this node may stand among them.
+    /// Empty for a single node. *Attacker*: as `advertise`.
+    pub peers: Vec<Peer>,
+    /// Found the cluster with this node and `peers` as voters if the data directory is empty.
+    /// Exactly one node of a new cluster has it. *Attacker*: founds a second cluster of the same
+    /// origin from empty disks; its chain and its checkpoints then differ.
+    pub found_cluster: bool,
+    /// Timers of Raft.
+    pub raft: RaftTimers,
+    /// Limits on what clients may ask of this node at once.
+    pub limits: NodeLimits,
+    /// Seed of the node's key in role `node`, which signs `Tick`; a file of mode 0600 with 64
+    /// hexadecimal digits. Without it this node never ticks, and rollouts move only while another
+    /// node leads. *Attacker*: moves log time on by up to the allowed lead.
+    pub node_key: Option<PathBuf>,
+    /// Seed of the key that signs and cosigns checkpoints; a file as `node_key`. Without it this
+    /// node cosigns nothing. *Attacker*: cosigns forks; a policy still demands a majority.
+    pub checkpoint_key: Option<PathBuf>,
+}
+
+/// A member of the first cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its number.
+    pub node_id: NodeId,
+    /// Where it is reached, and its region.
+    pub member: Member,
+}
+
+/// How fast a group notices a dead leader. None of them can break safety.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RaftTimers {
+    /// Between two heartbeats of a leader; 10 ms to 10 s. *Attacker*: load, or slow elections.
+    pub heartbeat: Duration,
+    /// Least silence before a follower calls an election; at least three heartbeats. *Attacker*:
+    /// constant elections, or a long wait for one.
+    pub election_min: Duration,
+    /// Most silence before it does; more than `election_min`, at most 60 s.
+    pub election_max: Duration,
+    /// Entries between two snapshots, after which the log is purged; 100 to 10,000,000.
+    /// *Attacker*: fills the disk with log.
+    pub snapshot_every: u64,
+}
+
+/// Limits on what clients may ask of one node at once. *Attacker*: exhausts the node's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeLimits {
+    /// Most proposals that wait for their outcome; 1 to 65,536.
+    pub proposals_in_flight_max: usize,
+    /// Most open watch streams; 1 to 65,536.
+    pub watchers_max: usize,
+    /// Most entries kept in memory for watchers that catch up; 1 to 1,000,000. A watcher that is
+    /// further behind than its stream and this hold must resync.
+    pub watch_entries_max: usize,
+    /// How long a proposal or read may take, forwarding included; 100 ms to 60 s.
+    pub request_timeout: Duration,
+}
+
+impl Default for RaftTimers {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(100),
+            election_min: Duration::from_millis(500),
+            election_max: Duration::from_millis(1_000),
+            snapshot_every: 20_000,
+        }
+    }
+}
+
+impl Default for NodeLimits {
+    fn default() -> Self {
+        Self {
+            proposals_in_flight_max: 4_096,
+            watchers_max: 4_096,
+            watch_entries_max: 65_536,
+            request_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why settings were refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The text is no TOML of this shape; says line, column and what was expected.
+    #[error("{0}")]
+    Syntax(#[from] toml::de::Error),
+    /// A value is outside its range.
+    #[error("`{field}` {problem}")]
+    Invalid {
+        /// The field, as written in the file.
+        field: &'static str,
+        /// What is wrong and what is right.
+        problem: String,
+    },
+}
+
+impl NodeConfig {
+    /// Reads and checks a TOML file.
+    ///
+    /// # Errors
+    /// The file is unreadable, has an unknown key, or has a value outside its range.
+    pub fn read(path: &std::path::Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text)
+    }
+
+    /// Parses and checks TOML text.
+    ///
+    /// # Errors
+    /// An unknown key, a missing one, or a value outside its range.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        toml::from_str::<raw::RawConfig>(text)?.try_into()
+    }
+
+    /// The settings of a node that is a whole cluster by itself, with defaults for all limits.
+    #[must_use]
+    pub fn single(node_id: NodeId, origin: &str, region: &str, listen: SocketAddr) -> Self {
+        Self {
+            node_id,
+            origin: origin.to_owned(),
+            region: region.to_owned(),
+            listen,
+            advertise: listen.to_string(),
+            data_dir: PathBuf::new(),
+            peers: Vec::new(),
+            found_cluster: true,
+            raft: RaftTimers::default(),
+            limits: NodeLimits::default(),
+            node_key: None,
+            checkpoint_key: None,
+        }
+    }
+
+    /// The members of the first cluster: the peers and this node.
+    #[must_use]
+    pub fn first_members(&self) -> std::collections::BTreeMap<NodeId, Member> {
+        let this = Member {
+            addr: self.advertise.clone(),
+            region: self.region.clone(),
+        };
+        let peers = self.peers.iter().map(|p| (p.node_id, p.member.clone()));
+        peers.chain([(self.node_id, this)]).collect()
+    }
+}
+

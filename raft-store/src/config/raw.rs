@@ -1,0 +1,348 @@
+//! The file's form, and the checks on the way from it to [`NodeConfig`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{ConfigError, NodeConfig, NodeLimits, Peer, RaftTimers};
+use crate::types::{Member, NodeId};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    node_id: NodeId,
+    origin: String,
+    region: String,
+    listen: SocketAddr,
+    advertise: Option<String>,
+    data_dir: PathBuf,
+    #[serde(default)]
+    peers: Vec<RawPeer>,
+    found_cluster: bool,
+    node_key: Option<PathBuf>,
+    checkpoint_key: Option<PathBuf>,
+    #[serde(default)]
+    raft: RawTimers,
+    #[serde(default)]
+    limits: RawLimits,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPeer {
+    node_id: NodeId,
+    address: String,
+    region: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTimers {
+    heartbeat_ms: Option<u64>,
+    election_min_ms: Option<u64>,
+    election_max_ms: Option<u64>,
+    snapshot_every: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLimits {
+    proposals_in_flight_max: Option<u64>,
+    watchers_max: Option<u64>,
+    watch_entries_max: Option<u64>,
+    request_timeout_ms: Option<u64>,
+}
+
+impl TryFrom<RawConfig> for NodeConfig {
+    type Error = ConfigError;
+
+    fn try_from(raw: RawConfig) -> Result<Self, ConfigError> {
+        let RawConfig {
+            node_id,
+            origin,
+            region,
+            listen,
+            advertise,
+            data_dir,
+            peers,
+            found_cluster,
+            node_key,
+            checkpoint_key,
+            raft,
+            limits,
+        } = raw;
+        in_range("node_id", node_id, 1, u64::MAX)?;
+        check_origin(&origin)?;
+        check_region("region", &region)?;
+        let advertise = advertise.unwrap_or_else(|| listen.to_string());
+        check_address("advertise", &advertise)?;
+        if listen.ip().is_unspecified() && advertise == listen.to_string() {
+            return Err(invalid(
+                "advertise",
+                format!("must be given when `listen` is {listen}: peers cannot dial that"),
+            ));
+        }
+        if data_dir.as_os_str().is_empty() {
+            return Err(invalid("data_dir", "may not be empty"));
+        }
+        let peers = peers
+            .into_iter()
+            .filter(|peer| peer.node_id != node_id)
+            .map(Peer::try_from)
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut ids: Vec<_> = peers.iter().map(|peer| peer.node_id).collect();
+        ids.sort_unstable();
+        if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            let problem = format!("names node {} twice", twice[0]);
+            return Err(invalid("peers", problem));
+        }
+        Ok(Self {
+            node_id,
+            origin,
+            region,
+            listen,
+            advertise,
+            data_dir,
+            peers,
+            found_cluster,
+            raft: raft.try_into()?,
+            limits: limits.try_into()?,
+            node_key,
+            checkpoint_key,
+        })
+    }
+}
+
+impl TryFrom<RawPeer> for Peer {
+    type Error = ConfigError;
+
+    fn try_from(raw: RawPeer) -> Result<Self, ConfigError> {
+        let RawPeer {
+            node_id,
+            address,
+            region,
+        } = raw;
+        in_range("peers.node_id", node_id, 1, u64::MAX)?;
+        check_address("peers.address", &address)?;
+        check_region("peers.region", &region)?;
+        let member = Member {
+            addr: address,
+            region,
+        };
+        Ok(Self { node_id, member })
+    }
+}
+
+impl TryFrom<RawTimers> for RaftTimers {
+    type Error = ConfigError;
+
+    fn try_from(raw: RawTimers) -> Result<Self, ConfigError> {
+        let RawTimers {
+            heartbeat_ms,
+            election_min_ms,
+            election_max_ms,
+            snapshot_every,
+        } = raw;
+        let default = Self::default();
+        let heartbeat = millis("raft.heartbeat_ms", heartbeat_ms, default.heartbeat, 10, 10_000)?;
+        let election_min = election_min_ms.map_or(default.election_min, Duration::from_millis);
+        let election_max = election_max_ms.map_or(default.election_max, Duration::from_millis);
+        if election_min < heartbeat * 3 {
+            let problem = format!("must be at least three heartbeats ({:?})", heartbeat * 3);
+            return Err(invalid("raft.election_min_ms", problem));
+        }
+        if election_max <= election_min || election_max > Duration::from_secs(60) {
+            let problem = format!("must be more than {election_min:?} and at most 60 s");
+            return Err(invalid("raft.election_max_ms", problem));
+        }
+        let snapshot_every = snapshot_every.unwrap_or(default.snapshot_every);
+        in_range("raft.snapshot_every", snapshot_every, 100, 10_000_000)?;
+        Ok(Self {
+            heartbeat,
+            election_min,
+            election_max,
+            snapshot_every,
+        })
+    }
+}
+
+impl TryFrom<RawLimits> for NodeLimits {
+    type Error = ConfigError;
+
+    fn try_from(raw: RawLimits) -> Result<Self, ConfigError> {
+        let RawLimits {
+            proposals_in_flight_max,
+            watchers_max,
+            watch_entries_max,
+            request_timeout_ms,
+        } = raw;
+        let default = Self::default();
+        Ok(Self {
+            proposals_in_flight_max: count(
+                "limits.proposals_in_flight_max",
+                proposals_in_flight_max,
+                default.proposals_in_flight_max,
+                65_536,
+            )?,
+            watchers_max: count("limits.watchers_max", watchers_max, default.watchers_max, 65_536)?,
+            watch_entries_max: count(
+                "limits.watch_entries_max",
+                watch_entries_max,
+                default.watch_entries_max,
+                1_000_000,
+            )?,
+            request_timeout: millis(
+                "limits.request_timeout_ms",
+                request_timeout_ms,
+                default.request_timeout,
+                100,
+                60_000,
+            )?,
+        })
+    }
+}
+
+fn invalid(field: &'static str, problem: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid {
+        field,
+        problem: problem.into(),
+    }
+}
+
+fn in_range(field: &'static str, value: u64, min: u64, max: u64) -> Result<(), ConfigError> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(invalid(field, format!("is {value}, must be {min} to {max}")))
+}
+
+fn count(
+    field: &'static str,
+    value: Option<u64>,
+    default: usize,
+    max: u64,
+) -> Result<usize, ConfigError> {
+    let Some(value) = value else {
+        return Ok(default);
+    };
+    in_range(field, value, 1, max)?;
+    usize::try_from(value).map_err(|_| invalid(field, "does not fit this machine"))
+}
+
+fn millis(
+    field: &'static str,
+    value: Option<u64>,
+    default: Duration,
+    min: u64,
+    max: u64,
+) -> Result<Duration, ConfigError> {
+    let Some(value) = value else {
+        return Ok(default);
+    };
+    in_range(field, value, min, max)?;
+    Ok(Duration::from_millis(value))
+}
+
+fn check_origin(origin: &str) -> Result<(), ConfigError> {
+    let printable = origin.bytes().all(|b| b.is_ascii_graphic() && b != b'+');
+    if printable && (1..=200).contains(&origin.len()) {
+        return Ok(());
+    }
+    let problem = "must be 1 to 200 printable ASCII characters without spaces and `+`, \
+                   such as \"fleet.example/prod\"";
+    Err(invalid("origin", problem))
+}
+
+fn check_region(field: &'static str, region: &str) -> Result<(), ConfigError> {
+    tidegate_domain::id::Region::new(region)
+        .map(drop)
+        .map_err(|error| invalid(field, format!("is not a region: {error}")))
+}
+
+fn check_address(field: &'static str, address: &str) -> Result<(), ConfigError> {
+    let port = address.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+    match port {
+        Some((host, Ok(1..))) if !host.is_empty() && address.len() <= 255 => Ok(()),
+        _ => Err(invalid(
+            field,
+            format!("is {address:?}, must be host:port with at most 255 bytes"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        node_id = 1
+        origin = "fleet.example/prod"
+        region = "eu-west"
+        listen = "127.0.0.1:7101"
+        data_dir = "/var/lib/tidegate"
+        found_cluster = true
+        [[peers]]
+        node_id = 2
+        address = "10.0.0.2:7101"
+        region = "us-east"
+        [raft]
+        heartbeat_ms = 50
+        election_min_ms = 150
+        election_max_ms = 300
+        [limits]
+        watchers_max = 10
+    "#;
+
+    fn refused(from: &str, to: &str, expected: &str) {
+        assert!(GOOD.contains(from), "{from:?} is not in the good text");
+        let error = NodeConfig::parse(&GOOD.replace(from, to)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+    }
+
+    #[test]
+    fn a_full_file_is_read() {
+        let config = NodeConfig::parse(GOOD).unwrap();
+        assert_eq!(config.advertise, "127.0.0.1:7101");
+        assert_eq!(config.raft.heartbeat, Duration::from_millis(50));
+        assert_eq!(config.limits.watchers_max, 10);
+        assert_eq!(config.limits.watch_entries_max, NodeLimits::default().watch_entries_max);
+        let members = config.first_members();
+        assert_eq!(members.keys().copied().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(members[&2].region, "us-east");
+    }
+
+    #[test]
+    fn a_peer_list_may_be_the_same_file_on_all_nodes() {
+        let config = NodeConfig::parse(&GOOD.replace("node_id = 2", "node_id = 1")).unwrap();
+        assert_eq!(config.peers, []);
+    }
+
+    #[test]
+    fn bad_settings_are_refused_with_the_field_and_what_is_right() {
+        refused("watchers_max = 10", "watcher_max = 10", "unknown field `watcher_max`");
+        refused("node_id = 1", "node_id = 0", "`node_id` is 0, must be 1");
+        refused("origin = \"fleet.example/prod\"", "", "missing field `origin`");
+        refused("fleet.example/prod", "fleet example", "`origin` must be");
+        refused("\"eu-west\"", "\"eu west\"", "`region` is not a region");
+        refused("127.0.0.1:7101", "127.0.0.1", "socket address");
+        refused("127.0.0.1:7101", "0.0.0.0:7101", "`advertise` must be given");
+        refused("10.0.0.2:7101", "10.0.0.2", "`peers.address` is \"10.0.0.2\"");
+        refused("10.0.0.2:7101", "10.0.0.2:0", "`peers.address`");
+        refused("watchers_max = 10", "watchers_max = 0", "`limits.watchers_max` is 0");
+        refused("watchers_max = 10", "watchers_max = 1e3", "invalid type");
+        refused("heartbeat_ms = 50", "heartbeat_ms = 51", "at least three heartbeats");
+        refused("election_max_ms = 300", "election_max_ms = 150", "`raft.election_max_ms`");
+        refused("found_cluster = true", "", "missing field `found_cluster`");
+    }
+
+    #[test]
+    fn a_node_named_twice_is_refused() {
+        let twice = format!(
+            "{GOOD}\n[[peers]]\nnode_id = 2\naddress = \"10.0.0.3:7101\"\nregion = \"us-east\""
+        );
+        let error = NodeConfig::parse(&twice).unwrap_err().to_string();
+        assert_eq!(error, "`peers` names node 2 twice");
+    }
+}

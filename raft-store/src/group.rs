@@ -1,0 +1,78 @@
+//! The Raft group as the API sees it: who leads, who votes, and how to reach them.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use openraft_rt::watch::WatchReceiver;
+
+use crate::network::peer::{Peer, PeerFactory};
+use crate::types::{Member, NodeId, Raft};
+
+/// This node's part in the group.
+pub(crate) struct Group {
+    pub(crate) me: NodeId,
+    pub(crate) raft: Raft,
+    factory: PeerFactory,
+    /// Connections for client work, apart from Raft's own; by node and the address that they go to.
+    peers: Mutex<BTreeMap<NodeId, (Member, Peer)>>,
+}
+
+/// Who leads, as far as this node knows.
+pub(crate) enum Leader {
+    Me,
+    Other(Peer, Member),
+    Unknown,
+}
+
+impl Group {
+    pub(crate) fn new(me: NodeId, raft: Raft, factory: PeerFactory) -> Self {
+        Self {
+            me,
+            raft,
+            factory,
+            peers: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn leader(&self) -> Leader {
+        let (leader, membership) = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            (metrics.current_leader, metrics.membership_config.clone())
+        };
+        match leader {
+            None => Leader::Unknown,
+            Some(id) if id == self.me => Leader::Me,
+            Some(id) => match membership.membership().get_node(&id) {
+                Some(member) => Leader::Other(self.peer(id, member), member.clone()),
+                None => Leader::Unknown,
+            },
+        }
+    }
+
+    /// `host:port` of the leader, for hints to clients.
+    pub(crate) fn leader_address(&self) -> Option<String> {
+        match self.leader() {
+            Leader::Other(_, member) => Some(member.addr),
+            Leader::Me | Leader::Unknown => None,
+        }
+    }
+
+    pub(crate) fn voters(&self) -> Vec<NodeId> {
+        let metrics = self.raft.metrics();
+        let membership = metrics.borrow_watched().membership_config.clone();
+        membership.membership().voter_ids().collect()
+    }
+
+    fn peer(&self, id: NodeId, member: &Member) -> Peer {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        match peers.get(&id) {
+            Some((known, peer)) if known == member => peer.clone(),
+            _ => {
+                let peer = self.factory.peer(id, member);
+                peers.insert(id, (member.clone(), peer.clone()));
+                peer
+            }
+        }
+    }
+}

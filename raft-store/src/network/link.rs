@@ -1,0 +1,142 @@
+//! The envelope of every frame between two nodes: whose it is, for whom, and what time it was.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes};
+use tidegate_proto::v1::Frame;
+use tidegate_runtime::{Clock, WallMs};
+
+use super::clocks::PeerClocks;
+use crate::types::NodeId;
+
+/// Version of the peer protocol; a frame of another one is refused.
+const VERSION: u8 = 1;
+/// Bytes before the body: version, cluster tag, from, to, wall clock.
+const HEADER_BYTES: usize = 1 + 8 + 8 + 8 + 8;
+
+/// What this node puts on its frames, and what it demands of those that come.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    me: NodeId,
+    /// First eight bytes of the origin's hash: keeps two clusters apart that reach each other by
+    /// mistake. It authenticates nothing.
+    cluster: u64,
+    clock: Arc<dyn Clock>,
+    clocks: Arc<PeerClocks>,
+}
+
+/// A frame that this node must not act on.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error("the frame has {0} bytes, a header alone has {HEADER_BYTES}")]
+    Short(usize),
+    #[error("the peer speaks version {0} of the peer protocol, this node {VERSION}")]
+    Version(u8),
+    #[error("the peer belongs to another cluster; check `origin` and the peers' addresses")]
+    OtherCluster,
+    #[error("the frame is for node {0}, this is node {1}; check the peers' addresses")]
+    OtherNode(NodeId, NodeId),
+}
+
+impl Link {
+    pub(crate) fn new(
+        me: NodeId,
+        origin: &str,
+        clock: Arc<dyn Clock>,
+        clocks: Arc<PeerClocks>,
+    ) -> Self {
+        let hash = blake3::hash(origin.as_bytes());
+        let cluster = hash.as_bytes().as_slice().get_u64();
+        Self {
+            me,
+            cluster,
+            clock,
+            clocks,
+        }
+    }
+
+    /// This node.
+    pub(crate) const fn me(&self) -> NodeId {
+        self.me
+    }
+
+    /// A frame for node `to` whose body `write` appends.
+    pub(crate) fn seal(&self, to: NodeId, write: impl FnOnce(&mut Vec<u8>)) -> Frame {
+        let mut out = Vec::with_capacity(256);
+        out.put_u8(VERSION);
+        out.put_u64(self.cluster);
+        out.put_u64(self.me);
+        out.put_u64(to);
+        out.put_u64(self.clock.wall().0);
+        write(&mut out);
+        Frame { body: out.into() }
+    }
+
+    /// The sender and body of a frame that is for this node, and notes the sender's clock.
+    pub(crate) fn open(&self, frame: Frame) -> Result<(NodeId, Bytes), LinkError> {
+        let mut body = frame.body;
+        let len = body.len();
+        let version = body.first().copied().unwrap_or(VERSION);
+        if version != VERSION {
+            return Err(LinkError::Version(version));
+        }
+        if len < HEADER_BYTES {
+            return Err(LinkError::Short(len));
+        }
+        body.advance(1);
+        let cluster = body.get_u64();
+        let (from, to) = (body.get_u64(), body.get_u64());
+        let theirs = WallMs(body.get_u64());
+        if cluster != self.cluster {
+            return Err(LinkError::OtherCluster);
+        }
+        if to != self.me {
+            return Err(LinkError::OtherNode(to, self.me));
+        }
+        self.clocks.heard(from, theirs, self.clock.wall());
+        Ok((from, body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_runtime::SystemClock;
+
+    fn link(me: NodeId, origin: &str) -> Link {
+        Link::new(me, origin, Arc::new(SystemClock), Arc::default())
+    }
+
+    #[test]
+    fn a_frame_reaches_the_node_it_is_for_and_no_other() {
+        let frame = link(1, "a/b").seal(2, |out| out.extend_from_slice(b"body"));
+        let opened = link(2, "a/b").open(frame.clone()).unwrap();
+        assert_eq!(opened, (1, Bytes::from_static(b"body")));
+        let elsewhere = link(3, "a/b").open(frame.clone());
+        assert_eq!(elsewhere, Err(LinkError::OtherNode(2, 3)));
+        assert_eq!(link(2, "a/c").open(frame), Err(LinkError::OtherCluster));
+    }
+
+    #[test]
+    fn any_cut_of_a_frame_is_refused_or_keeps_its_header() {
+        let frame = link(1, "a/b").seal(2, |out| out.push(7));
+        for len in 0..frame.body.len() {
+            let cut = Frame {
+                body: frame.body.slice(..len),
+            };
+            match link(2, "a/b").open(cut) {
+                Err(LinkError::Short(found)) => assert_eq!(found, len),
+                Ok((1, body)) => assert!(len == HEADER_BYTES && body.is_empty()),
+                other => panic!("{len} bytes: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn another_protocol_version_is_refused() {
+        let mut body = link(1, "a/b").seal(2, |_| {}).body.to_vec();
+        body[0] = 2;
+        let frame = Frame { body: body.into() };
+        assert_eq!(link(2, "a/b").open(frame), Err(LinkError::Version(2)));
+    }
+}

@@ -1,0 +1,393 @@
+//! What frames between nodes carry: CBOR arrays that begin with the message's number. Numbers are
+//! never reused.
+//!
+//! A decoder accepts exactly what the encoder writes; whatever else comes is an error of the peer.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use minicbor::data::Type;
+use minicbor::{Decoder, Encoder, decode, encode};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError,
+    StreamAppendResult, TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
+};
+
+use crate::api::Proposed;
+use crate::storage::codec::Record;
+use crate::types::{Entry, LogId, SnapshotMeta, TypeConfig, Vote};
+
+/// A request to a peer.
+#[derive(Clone, Debug)]
+pub(crate) enum Call {
+    Vote(VoteRequest<TypeConfig>),
+    PreVote(VoteRequest<TypeConfig>),
+    Append(AppendEntriesRequest<TypeConfig>),
+    TransferLeader(TransferLeaderRequest<TypeConfig>),
+    /// Which log entry must be applied for a linearizable read? Asked of the leader.
+    ReadIndex,
+    /// Commit this signed command. Asked of the leader, which does not forward it again.
+    Propose(Bytes),
+}
+
+/// The answer to a [`Call`]; failures travel as gRPC statuses instead.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    Vote(VoteResponse<TypeConfig>),
+    Append(AppendEntriesResponse<TypeConfig>),
+    TransferLeader(TransferLeaderResponse<TypeConfig>),
+    ReadIndex(LogId),
+    Proposed(Proposed),
+}
+
+/// What comes before the bytes of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SnapshotHeader {
+    pub(super) vote: Vote,
+    pub(super) meta: SnapshotMeta,
+    /// Length of all that follows, in bytes.
+    pub(super) len: u64,
+    /// BLAKE3 of all that follows.
+    pub(super) digest: [u8; 32],
+}
+
+type Out = Encoder<Vec<u8>>;
+type Written = Result<(), encode::Error<Infallible>>;
+type Read<T> = Result<T, decode::Error>;
+
+impl Call {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        append_cbor(out, |out| match self {
+            Self::Vote(request) => vote_request(out, 0, request),
+            Self::PreVote(request) => vote_request(out, 1, request),
+            Self::Append(request) => append_request(out, request),
+            Self::TransferLeader(request) => {
+                out.array(4)?.u8(3)?;
+                request.from_leader().encode(out)?;
+                out.u64(*request.to_node_id())?;
+                put_option(out, request.last_log_id())
+            }
+            Self::ReadIndex => out.array(1)?.u8(4)?.ok(),
+            Self::Propose(command) => out.array(2)?.u8(5)?.bytes(command)?.ok(),
+        });
+    }
+
+    pub(crate) fn decode(body: &[u8]) -> Read<Self> {
+        whole(body, |from| {
+            let fields = array(from)?;
+            let at = from.position();
+            let call = match (from.u8()?, fields) {
+                (0, 4) => Self::Vote(get_vote_request(from)?),
+                (1, 4) => Self::PreVote(get_vote_request(from)?),
+                (2, 5) => Self::Append(get_append_request(from)?),
+                (3, 4) => {
+                    let (vote, to) = (Vote::decode(from)?, from.u64()?);
+                    let last = get_option(from)?;
+                    Self::TransferLeader(TransferLeaderRequest::new(vote, to, last))
+                }
+                (4, 1) => Self::ReadIndex,
+                (5, 2) => Self::Propose(Bytes::copy_from_slice(from.bytes()?)),
+                _ => return Err(decode::Error::message("unknown call").at(at)),
+            };
+            Ok(call)
+        })
+    }
+}
+
+impl Reply {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        append_cbor(out, |out| match self {
+            Self::Vote(response) => {
+                let VoteResponse {
+                    vote,
+                    vote_granted,
+                    last_log_id,
+                } = response;
+                out.array(4)?.u8(0)?;
+                vote.encode(out)?;
+                out.bool(*vote_granted)?;
+                put_option(out, last_log_id.as_ref())
+            }
+            Self::Append(response) => {
+                out.array(3)?.u8(1)?;
+                match response {
+                    AppendEntriesResponse::Success => out.u8(0)?.null()?.ok(),
+                    AppendEntriesResponse::PartialSuccess(log_id) => {
+                        out.u8(1)?;
+                        put_option(out, log_id.as_ref())
+                    }
+                    AppendEntriesResponse::Conflict => out.u8(2)?.null()?.ok(),
+                    AppendEntriesResponse::HigherVote(vote) => {
+                        out.u8(3)?;
+                        vote.encode(out)
+                    }
+                }
+            }
+            Self::TransferLeader(response) => transfer_response(out, response),
+            Self::ReadIndex(log_id) => {
+                out.array(2)?.u8(3)?;
+                log_id.encode(out)
+            }
+            Self::Proposed(proposed) => {
+                let Proposed {
+                    index,
+                    outcome,
+                    duplicate,
+                    incarnation,
+                } = proposed;
+                out.array(5)?.u8(4)?.u64(index.0)?.bytes(outcome)?;
+                out.bool(*duplicate)?.u64(incarnation.0)?.ok()
+            }
+        });
+    }
+
+    pub(crate) fn decode(body: &[u8]) -> Read<Self> {
+        whole(body, |from| {
+            let fields = array(from)?;
+            let at = from.position();
+            let reply = match (from.u8()?, fields) {
+                (0, 4) => Self::Vote(VoteResponse {
+                    vote: Vote::decode(from)?,
+                    vote_granted: from.bool()?,
+                    last_log_id: get_option(from)?,
+                }),
+                (1, 3) => Self::Append(get_append_response(from)?),
+                (2, 4) => Self::TransferLeader(get_transfer_response(from)?),
+                (3, 2) => Self::ReadIndex(LogId::decode(from)?),
+                (4, 5) => Self::Proposed(Proposed {
+                    index: tidegate_domain::id::Index(from.u64()?),
+                    outcome: Bytes::copy_from_slice(from.bytes()?),
+                    duplicate: from.bool()?,
+                    incarnation: tidegate_domain::id::Incarnation(from.u64()?),
+                }),
+                _ => return Err(decode::Error::message("unknown reply").at(at)),
+            };
+            Ok(reply)
+        })
+    }
+}
+
+/// Writes the answer to one append of a stream.
+pub(super) fn encode_append_result(result: &StreamAppendResult<TypeConfig>, out: &mut Vec<u8>) {
+    append_cbor(out, |out| {
+        out.array(2)?;
+        match result {
+            Ok(log_id) => {
+                out.u8(0)?;
+                put_option(out, log_id.as_ref())
+            }
+            Err(StreamAppendError::Conflict(log_id)) => {
+                out.u8(1)?;
+                log_id.encode(out)
+            }
+            Err(StreamAppendError::HigherVote(vote)) => {
+                out.u8(2)?;
+                vote.encode(out)
+            }
+        }
+    });
+}
+
+pub(super) fn decode_append_result(body: &[u8]) -> Read<StreamAppendResult<TypeConfig>> {
+    whole(body, |from| {
+        expect_array(from, 2)?;
+        let at = from.position();
+        Ok(match from.u8()? {
+            0 => Ok(get_option(from)?),
+            1 => Err(StreamAppendError::Conflict(LogId::decode(from)?)),
+            2 => Err(StreamAppendError::HigherVote(Vote::decode(from)?)),
+            _ => return Err(decode::Error::message("unknown append result").at(at)),
+        })
+    })
+}
+
+impl SnapshotHeader {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let Self {
+            vote,
+            meta,
+            len,
+            digest,
+        } = self;
+        append_cbor(out, |out| {
+            out.array(4)?;
+            vote.encode(out)?;
+            meta.encode(out)?;
+            out.u64(*len)?.bytes(digest)?.ok()
+        });
+    }
+
+    pub(super) fn decode(body: &[u8]) -> Read<Self> {
+        whole(body, |from| {
+            expect_array(from, 4)?;
+            Ok(Self {
+                vote: Vote::decode(from)?,
+                meta: SnapshotMeta::decode(from)?,
+                len: from.u64()?,
+                digest: from
+                    .bytes()?
+                    .try_into()
+                    .map_err(|_| decode::Error::message("a digest has 32 bytes"))?,
+            })
+        })
+    }
+}
+
+/// Writes the answer to a snapshot.
+pub(super) fn encode_snapshot_response(
+    response: &SnapshotResponse<TypeConfig>,
+    out: &mut Vec<u8>,
+) {
+    let SnapshotResponse { vote } = response;
+    append_cbor(out, |out| vote.encode(out));
+}
+
+pub(super) fn decode_snapshot_response(body: &[u8]) -> Read<SnapshotResponse<TypeConfig>> {
+    whole(body, |from| Ok(SnapshotResponse::new(Vote::decode(from)?)))
+}
+
+fn vote_request(out: &mut Out, number: u8, request: &VoteRequest<TypeConfig>) -> Written {
+    let VoteRequest {
+        vote,
+        last_log_id,
+        leadership_transfer,
+    } = request;
+    out.array(4)?.u8(number)?;
+    vote.encode(out)?;
+    put_option(out, last_log_id.as_ref())?;
+    out.bool(*leadership_transfer)?.ok()
+}
+
+fn get_vote_request(from: &mut Decoder<'_>) -> Read<VoteRequest<TypeConfig>> {
+    Ok(VoteRequest {
+        vote: Vote::decode(from)?,
+        last_log_id: get_option(from)?,
+        leadership_transfer: from.bool()?,
+    })
+}
+
+fn append_request(out: &mut Out, request: &AppendEntriesRequest<TypeConfig>) -> Written {
+    let AppendEntriesRequest {
+        vote,
+        prev_log_id,
+        entries,
+        leader_commit,
+    } = request;
+    out.array(5)?.u8(2)?;
+    vote.encode(out)?;
+    put_option(out, prev_log_id.as_ref())?;
+    put_option(out, leader_commit.as_ref())?;
+    out.array(entries.len() as u64)?;
+    entries.iter().try_for_each(|entry| entry.encode(out))
+}
+
+fn get_append_request(from: &mut Decoder<'_>) -> Read<AppendEntriesRequest<TypeConfig>> {
+    Ok(AppendEntriesRequest {
+        vote: Vote::decode(from)?,
+        prev_log_id: get_option(from)?,
+        leader_commit: get_option(from)?,
+        entries: {
+            let len = array(from)?;
+            (0..len).map(|_| Entry::decode(from)).collect::<Read<_>>()?
+        },
+    })
+}
+
+fn get_append_response(from: &mut Decoder<'_>) -> Read<AppendEntriesResponse<TypeConfig>> {
+    let at = from.position();
+    Ok(match from.u8()? {
+        0 => from.null().map(|()| AppendEntriesResponse::Success)?,
+        1 => AppendEntriesResponse::PartialSuccess(get_option(from)?),
+        2 => from.null().map(|()| AppendEntriesResponse::Conflict)?,
+        3 => AppendEntriesResponse::HigherVote(Vote::decode(from)?),
+        _ => return Err(decode::Error::message("unknown append response").at(at)),
+    })
+}
+
+fn transfer_response(out: &mut Out, response: &TransferLeaderResponse<TypeConfig>) -> Written {
+    out.array(4)?.u8(2)?;
+    match response {
+        Ok(()) => out.u8(0)?.null()?.null()?.ok(),
+        Err(TransferLeaderError::VoteChanged { expected, actual }) => {
+            out.u8(1)?;
+            expected.encode(out)?;
+            actual.encode(out)
+        }
+        Err(TransferLeaderError::LogNotFlushed { expected, actual }) => {
+            out.u8(2)?;
+            put_option(out, expected.as_ref())?;
+            put_option(out, actual.as_ref())
+        }
+    }
+}
+
+fn get_transfer_response(from: &mut Decoder<'_>) -> Read<TransferLeaderResponse<TypeConfig>> {
+    let at = from.position();
+    Ok(match from.u8()? {
+        0 => {
+            from.null()?;
+            Ok(from.null()?)
+        }
+        1 => Err(TransferLeaderError::VoteChanged {
+            expected: Vote::decode(from)?,
+            actual: Vote::decode(from)?,
+        }),
+        2 => Err(TransferLeaderError::LogNotFlushed {
+            expected: get_option(from)?,
+            actual: get_option(from)?,
+        }),
+        _ => return Err(decode::Error::message("unknown transfer response").at(at)),
+    })
+}
+
+/// Appends one CBOR item to `out`.
+fn append_cbor(out: &mut Vec<u8>, write: impl FnOnce(&mut Out) -> Written) {
+    let mut encoder = Encoder::new(std::mem::take(out));
+    match write(&mut encoder) {
+        Ok(()) => *out = encoder.into_writer(),
+        Err(error) => unreachable!("writing to memory does not fail: {error}"),
+    }
+}
+
+/// Reads one item that is all of `body`.
+fn whole<T>(body: &[u8], read: impl FnOnce(&mut Decoder<'_>) -> Read<T>) -> Read<T> {
+    let mut from = Decoder::new(body);
+    let value = read(&mut from)?;
+    if from.position() == body.len() {
+        return Ok(value);
+    }
+    Err(decode::Error::message("bytes are left over").at(from.position()))
+}
+
+fn put_option<T: Record>(out: &mut Out, value: Option<&T>) -> Written {
+    match value {
+        Some(value) => value.encode(out),
+        None => out.null()?.ok(),
+    }
+}
+
+fn get_option<T: Record>(from: &mut Decoder<'_>) -> Read<Option<T>> {
+    if from.datatype()? == Type::Null {
+        return from.null().map(|()| None);
+    }
+    T::decode(from).map(Some)
+}
+
+fn array(from: &mut Decoder<'_>) -> Read<u64> {
+    let at = from.position();
+    from.array()?
+        .ok_or_else(|| decode::Error::message("indefinite length").at(at))
+}
+
+fn expect_array(from: &mut Decoder<'_>, len: u64) -> Read<()> {
+    let at = from.position();
+    if array(from)? == len {
+        return Ok(());
+    }
+    Err(decode::Error::message("wrong number of fields").at(at))
+}
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;

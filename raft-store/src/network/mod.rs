@@ -1,0 +1,47 @@
+//! Traffic between the nodes of one group.
+//!
+//! | File | What |
+//! |---|---|
+//! | `link` | the header of every frame: version, cluster, from, to, wall clock |
+//! | `message` | what the frames carry, and its encoding |
+//! | `peer` | the calling side, as openraft wants it: [`Peer`] |
+//! | `append` | pipelined replication on one stream for each peer, and how a dead one is noticed |
+//! | `snapshot` | a snapshot in chunks with a digest |
+//! | `service` | the answering side |
+//! | `clocks` | what the voters' clocks say |
+//!
+//! Bodies are our own bytes in an opaque frame: openraft's types change between its versions, and
+//! the simulator moves messages without serializing them, so only this way does the codec run in it.
+
+mod append;
+pub(crate) mod clocks;
+pub(crate) mod link;
+pub(crate) mod message;
+pub(crate) mod peer;
+pub(crate) mod service;
+mod snapshot;
+
+use std::time::Duration;
+
+use tonic::transport::{Channel, Endpoint};
+
+pub use clocks::STAMP_AHEAD_MAX_MS;
+
+/// Largest frame body that is accepted, in bytes: a replication batch may be 8 MiB and end with
+/// one entry of the largest command.
+pub(crate) const FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// How long opening a connection to a peer may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A channel that connects when it is first used and again when the connection breaks.
+///
+/// # Errors
+/// `address` is no `host:port`.
+pub(crate) fn channel(address: &str) -> Result<Channel, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .connect_lazy())
+}

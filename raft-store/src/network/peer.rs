@@ -1,0 +1,239 @@
+//! The calling side: one [`Peer`] for each other node and purpose.
+
+use std::future::Future;
+
+use futures::Stream;
+use openraft::OptionalSend;
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{
+    NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable,
+};
+use openraft::network::v2::RaftNetworkV2;
+use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use tidegate_proto::v1::raft_client::RaftClient;
+use tonic::transport::Channel;
+
+use super::link::Link;
+use super::message::{Call, Reply};
+use super::{FRAME_BYTES_MAX, append, channel, snapshot};
+use crate::storage::SnapshotData;
+use crate::types::{Member, NodeId, Snapshot, TypeConfig, Vote};
+
+/// Another node of the group, as one purpose sees it: replication, heartbeats, snapshots and
+/// client reads each have their own connection, so that none waits behind another's bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(super) id: NodeId,
+    pub(super) link: Link,
+    /// Nothing if the member's address is no address; every call then fails.
+    channel: Option<Channel>,
+}
+
+/// Makes [`Peer`]s for openraft.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerFactory {
+    link: Link,
+}
+
+/// Why a call to a peer failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PeerError {
+    /// No connection, or the peer refused the call.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The answer does not decode, or is the answer to something else.
+    #[error("{0}")]
+    Garbled(String),
+    /// No answer in time.
+    #[error("no answer within {0:?}")]
+    TimedOut(std::time::Duration),
+    /// The peer answered with an error of its own.
+    #[error("{}", .0.message())]
+    Refused(Box<tonic::Status>),
+}
+
+impl PeerFactory {
+    pub(crate) const fn new(link: Link) -> Self {
+        Self { link }
+    }
+
+    pub(crate) fn peer(&self, id: NodeId, member: &Member) -> Peer {
+        let channel = channel(&member.addr)
+            .inspect_err(|error| tracing::warn!(id, %member, %error, "peer has no usable address"))
+            .ok();
+        Peer {
+            id,
+            link: self.link.clone(),
+            channel,
+        }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for PeerFactory {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: NodeId, node: &Member) -> Peer {
+        self.peer(target, node)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: NodeId, node: &Member) -> Peer {
+        self.peer(target, node)
+    }
+
+    async fn new_snapshot_client(&mut self, target: NodeId, node: &Member) -> Peer {
+        self.peer(target, node)
+    }
+}
+
+impl Peer {
+    pub(crate) const fn id(&self) -> NodeId {
+        self.id
+    }
+
+    pub(super) fn client(&self) -> Result<RaftClient<Channel>, PeerError> {
+        let channel = self.channel.clone().ok_or_else(|| {
+            PeerError::Unreachable(format!("node {} has no usable address", self.id))
+        })?;
+        Ok(RaftClient::new(channel)
+            .max_decoding_message_size(FRAME_BYTES_MAX)
+            .max_encoding_message_size(FRAME_BYTES_MAX))
+    }
+
+    /// One call, one reply.
+    ///
+    /// # Errors
+    /// As [`PeerError`] says. Only `Refused` with an effect of `none` says that nothing happened.
+    pub(crate) async fn call(
+        &self,
+        call: &Call,
+        ttl: std::time::Duration,
+    ) -> Result<Reply, PeerError> {
+        let mut client = self.client()?;
+        let frame = self.link.seal(self.id, |out| call.encode(out));
+        let answer = tokio::time::timeout(ttl, client.call(frame))
+            .await
+            .map_err(|_| PeerError::TimedOut(ttl))?
+            .map_err(|status| PeerError::Refused(Box::new(status)))?;
+        let (_, body) = self
+            .link
+            .open(answer.into_inner())
+            .map_err(|error| PeerError::Garbled(error.to_string()))?;
+        Reply::decode(&body).map_err(|error| PeerError::Garbled(error.to_string()))
+    }
+
+    /// A call of openraft's, with its errors.
+    async fn raft_call(
+        &self,
+        call: Call,
+        kind: RPCTypes,
+        option: &RPCOption,
+    ) -> Result<Reply, RPCError<TypeConfig>> {
+        let answer = self.call(&call, option.soft_ttl()).await;
+        answer.map_err(|error| self.raft_error(error, kind))
+    }
+
+    pub(super) fn raft_error(&self, error: PeerError, kind: RPCTypes) -> RPCError<TypeConfig> {
+        match error {
+            PeerError::TimedOut(timeout) => RPCError::Timeout(Timeout {
+                action: kind,
+                id: self.link.me(),
+                target: self.id,
+                timeout,
+            }),
+            PeerError::Garbled(message) => RPCError::Network(NetworkError::from_string(message)),
+            // Back off: the peer is down, or not ready, and asking at once again will not help.
+            PeerError::Unreachable(message) => {
+                RPCError::Unreachable(Unreachable::from_string(message))
+            }
+            PeerError::Refused(status) => {
+                RPCError::Unreachable(Unreachable::from_string(status.message()))
+            }
+        }
+    }
+}
+
+/// The reply that belongs to the call, or an error that names both.
+macro_rules! expect {
+    ($reply:expr, $kind:ident) => {
+        match $reply {
+            Reply::$kind(response) => Ok(response),
+            other => Err(RPCError::Network(NetworkError::from_string(format!(
+                concat!("expected a reply of kind ", stringify!($kind), ", got {:?}"),
+                other
+            )))),
+        }
+    };
+}
+
+impl RaftNetworkV2<TypeConfig> for Peer {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let call = Call::Append(rpc);
+        let reply = self.raft_call(call, RPCTypes::AppendEntries, &option).await?;
+        expect!(reply, Append)
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let reply = self.raft_call(Call::Vote(rpc), RPCTypes::Vote, &option).await?;
+        expect!(reply, Vote)
+    }
+
+    /// Never granted by default: a peer that can't be asked is an error, or an isolated node would
+    /// grant itself a quorum.
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let reply = self.raft_call(Call::PreVote(rpc), RPCTypes::Vote, &option).await?;
+        expect!(reply, Vote)
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        rpc: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let call = Call::TransferLeader(rpc);
+        let reply = self.raft_call(call, RPCTypes::TransferLeader, &option).await?;
+        expect!(reply, TransferLeader)
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<AppendReplies<'s>, RPCError<TypeConfig>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(append::open(self, input, option.soft_ttl()))
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        snapshot::send(self, vote, snapshot, cancel, option.soft_ttl()).await
+    }
+}
+
+/// The replies to pipelined appends, in the order of the requests.
+pub(super) type AppendReplies<'s> =
+    BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>>;

@@ -1,0 +1,132 @@
+//! The answering side of the traffic between nodes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::{Stream, StreamExt};
+use openraft::raft::AppendEntriesRequest;
+use tidegate_proto::v1::{Frame, raft_server};
+use tidegate_proto::{Refusal, WireError};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::link::{Link, LinkError};
+use super::message::{self, Call, Reply};
+use super::snapshot;
+use crate::api::{ReadIndexes, Writes};
+use crate::types::{Raft, TypeConfig};
+
+/// Answers the other nodes of the group.
+pub(crate) struct RaftService {
+    pub(crate) raft: Raft,
+    pub(crate) link: Link,
+    pub(crate) writes: Writes,
+    pub(crate) reads: ReadIndexes,
+}
+
+type Frames = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl raft_server::Raft for RaftService {
+    async fn call(&self, request: Request<Frame>) -> Result<Response<Frame>, Status> {
+        let (from, body) = self.link.open(request.into_inner()).map_err(refuse_link)?;
+        let call = Call::decode(&body).map_err(|error| malformed(&error))?;
+        let reply = self.answer(call).await?;
+        Ok(Response::new(self.link.seal(from, |out| reply.encode(out))))
+    }
+
+    type AppendStream = Frames;
+
+    async fn append(
+        &self,
+        request: Request<Streaming<Frame>>,
+    ) -> Result<Response<Frames>, Status> {
+        // All frames of one stream are one peer's, and a result follows a request: the sender of
+        // the last request is whom the result is for.
+        let sender = Arc::new(AtomicU64::new(0));
+        let requests = {
+            let (link, sender) = (self.link.clone(), Arc::clone(&sender));
+            // Ends at the first frame that is no append; the peer then opens another stream.
+            request.into_inner().scan((), move |(), frame| {
+                let request = frame.map_err(|status| status.message().to_owned());
+                let request = request.and_then(|frame| open_append(&link, &sender, frame));
+                let request = request.inspect_err(|error| tracing::debug!(%error, "append stream"));
+                std::future::ready(request.ok())
+            })
+        };
+        let link = self.link.clone();
+        let results = self.raft.stream_append(Box::pin(requests));
+        let replies = results.map(move |result| {
+            let to = sender.load(Ordering::Relaxed);
+            result
+                .map(|result| link.seal(to, |out| message::encode_append_result(&result, out)))
+                .map_err(|fatal| stopped(&fatal))
+        });
+        Ok(Response::new(Box::pin(replies)))
+    }
+
+    async fn snapshot(
+        &self,
+        request: Request<Streaming<Frame>>,
+    ) -> Result<Response<Frame>, Status> {
+        snapshot::receive(&self.raft, &self.link, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+}
+
+impl RaftService {
+    async fn answer(&self, call: Call) -> Result<Reply, Status> {
+        let reply = match call {
+            Call::Vote(request) => {
+                Reply::Vote(self.raft.vote(request).await.map_err(|e| stopped(&e))?)
+            }
+            Call::PreVote(request) => {
+                Reply::Vote(self.raft.pre_vote(request).await.map_err(|e| stopped(&e))?)
+            }
+            Call::Append(request) => {
+                Reply::Append(self.raft.append_entries(request).await.map_err(|e| stopped(&e))?)
+            }
+            Call::TransferLeader(request) => Reply::TransferLeader(
+                self.raft
+                    .handle_transfer_leader(request)
+                    .await
+                    .map_err(|e| stopped(&e))?,
+            ),
+            Call::ReadIndex => Reply::ReadIndex(self.reads.as_leader().await?),
+            Call::Propose(command) => Reply::Proposed(self.writes.as_leader(command).await?),
+        };
+        Ok(reply)
+    }
+}
+
+/// The append in a frame of a stream; notes who sent it.
+fn open_append(
+    link: &Link,
+    sender: &AtomicU64,
+    frame: Frame,
+) -> Result<AppendEntriesRequest<TypeConfig>, String> {
+    let (from, body) = link.open(frame).map_err(|error| error.to_string())?;
+    sender.store(from, Ordering::Relaxed);
+    match Call::decode(&body).map_err(|error| error.to_string())? {
+        Call::Append(request) => Ok(request),
+        _ => Err("a call that is no append".to_owned()),
+    }
+}
+
+pub(super) fn refuse_link(error: LinkError) -> Status {
+    let refusal = match error {
+        LinkError::Short(_) | LinkError::Version(_) => Refusal::Malformed,
+        LinkError::OtherCluster | LinkError::OtherNode(..) => Refusal::OtherCluster,
+    };
+    WireError::refused(refusal, error.to_string()).into()
+}
+
+pub(super) fn malformed(error: &minicbor::decode::Error) -> Status {
+    WireError::refused(Refusal::Malformed, format!("frame does not decode: {error}")).into()
+}
+
+/// Raft has stopped, or its storage failed.
+pub(super) fn stopped(error: &impl std::fmt::Display) -> Status {
+    WireError::refused(Refusal::Stopped, format!("this node has stopped: {error}")).into()
+}
