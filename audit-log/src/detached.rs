@@ -175,4 +175,7 @@ pub enum DetachedError {
     /// The entry's body is not a commitment.
     #[error("body: not a commitment {{1: length, 2: BLAKE3, 3: SHA-256}}")]
     Commitment,
+    /// The file is not what the entry committed to.
+    #[error("detached body: the file is not what the entry committed to")]
+    Mismatch,
 }

@@ -1,7 +1,7 @@
 //! The head of a growing log: everything that the next entry needs, and nothing that grows with
 //! the log but by its logarithm.
 
-use crate::entry::{EntryError, EntryHeader, Kind};
+use crate::entry::{Entry, EntryError, EntryHeader, Kind};
 use crate::hash::{ChainHash, EntryHash, HASH_BYTES, NodeHash};
 use crate::tree::{CompactRange, CompactRangeError, NodeId};
 
@@ -113,6 +113,33 @@ impl LogHead {
         })
     }
 
+    /// Moves the head past an entry that another built, if it is the next one.
+    ///
+    /// # Errors
+    /// [`FollowError`] if it is not; the head has not moved then.
+    pub fn follow(
+        &mut self,
+        entry: &Entry<'_>,
+        on_node: impl FnMut(NodeId, &NodeHash),
+    ) -> Result<NodeHash, FollowError> {
+        let (expected, found) = (self.size(), entry.header.index);
+        if expected != found {
+            return Err(FollowError::Index { expected, found });
+        }
+        if self.chain != entry.header.prev_chain {
+            return Err(FollowError::PrevChain { index: found });
+        }
+        let leaf = entry.leaf();
+        self.chain = entry.chain();
+        self.tree.append(leaf, on_node);
+        Ok(leaf)
+    }
+
+    /// Continues from the last entry of a log and the tree over all of them.
+    pub(crate) fn resume(chain: ChainHash, tree: CompactRange) -> Self {
+        Self { chain, tree }
+    }
+
     /// `chain head [32] ‖ compact range`: what a writer persists beside its entries.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = self.chain.0.to_vec();
@@ -133,4 +160,24 @@ impl LogHead {
             tree: CompactRange::from_bytes(tree)?,
         })
     }
+}
+
+/// Why an entry is not the next of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FollowError {
+    /// Its index is not the next.
+    #[error("index: found {found}, the next entry is {expected}")]
+    Index {
+        /// Index of the next entry.
+        expected: u64,
+        /// Index found.
+        found: u64,
+    },
+    /// It follows another entry than the log's last.
+    #[error("prev_chain: entry {index} does not continue this log's chain")]
+    PrevChain {
+        /// Index of the entry.
+        index: u64,
+    },
 }

@@ -16,8 +16,10 @@
 pub mod canonical;
 pub mod checkpoint;
 pub mod detached;
+pub mod directory;
 pub mod entry;
 pub mod envelope;
+pub mod export;
 pub mod hash;
 pub mod head;
 pub mod note;
@@ -25,10 +27,13 @@ pub mod policy;
 pub mod receipt;
 pub mod tiles;
 pub mod tree;
+pub mod verify;
 
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use entry::{Entry, EntryHeader, Kind};
+pub use export::{Export, ExportWriter};
 pub use hash::{ChainHash, EntryHash, NodeHash};
 pub use head::{Appended, LogHead, NewEntry};
 pub use policy::{Policy, Verified};
 pub use receipt::Receipt;
+pub use verify::{Report, verify};

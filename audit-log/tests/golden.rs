@@ -1,7 +1,11 @@
 //! The golden vectors: bytes that an independent implementation fixed.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[allow(dead_code, reason = "each test binary uses a part of it")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "each test binary uses a part of it"
+)]
 mod support;
 
 use serde_json::Value;

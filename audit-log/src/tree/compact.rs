@@ -1,6 +1,6 @@
 //! The appender: O(log n) hashes are all that a growing tree needs.
 
-use super::{NodeId, TREE_SIZE_MAX};
+use super::{HashReader, NodeId, TREE_SIZE_MAX};
 use crate::hash::{HASH_BYTES, NodeHash};
 
 /// The tree of the first `size` leaves, kept as the roots of its full subtrees, largest first.
@@ -15,6 +15,25 @@ impl CompactRange {
     /// The tree without leaves.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The tree of the first `size` leaves, from stored hashes.
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub fn from_reader<R: HashReader>(reader: &R, size: u64) -> Result<Self, R::Error> {
+        let mut peaks = Vec::new();
+        let mut first = 0u64;
+        while first < size {
+            let level = size.saturating_sub(first).ilog2();
+            let index = first.wrapping_shr(level);
+            peaks.push(reader.node(NodeId {
+                level: u8::try_from(level).unwrap_or(63),
+                index,
+            })?);
+            first = first.saturating_add(1u64.wrapping_shl(level));
+        }
+        Ok(Self { size, peaks })
     }
 
     /// Number of leaves.
@@ -51,11 +70,21 @@ impl CompactRange {
 
     /// The Merkle tree hash.
     pub fn root(&self) -> NodeHash {
-        let mut peaks = self.peaks.iter().rev();
-        let Some(last) = peaks.next() else {
-            return NodeHash::empty_tree();
+        self.root_before(None)
+    }
+
+    /// The root of these leaves and, to the right of them, a smaller subtree. Each leaf may
+    /// itself be the root of a full subtree, if `right` has fewer leaves than each.
+    pub(crate) fn root_before(&self, right: Option<NodeHash>) -> NodeHash {
+        let join = |right: Option<NodeHash>, left: &NodeHash| match right {
+            None => Some(*left),
+            Some(right) => Some(NodeHash::node(left, &right)),
         };
-        peaks.fold(*last, |right, left| NodeHash::node(left, &right))
+        self.peaks
+            .iter()
+            .rev()
+            .fold(right, join)
+            .unwrap_or_else(NodeHash::empty_tree)
     }
 
     /// `size (u64 big-endian) ‖ roots, largest first`: what a writer persists.

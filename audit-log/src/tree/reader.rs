@@ -81,7 +81,7 @@ impl<T: TileSource> HashReader for TileHashes<T> {
         let count = usize::try_from(leaves_under(above)).map_err(|_| missing())?;
         let index = first / TILE_WIDTH;
         let last = tiles_at_level(self.size, level)
-            .last_width(index)
+            .width(index)
             .ok_or_else(missing)?;
         let bytes = self
             .tiles

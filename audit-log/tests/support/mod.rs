@@ -1,11 +1,15 @@
 //! The example log of the golden vectors, rebuilt from its body rule.
 
+pub(crate) mod example;
+
 use ed25519_dalek::SigningKey;
 use sha2::{Digest, Sha256};
+use tidegate_audit_log::detached::DetachedBody;
+use tidegate_audit_log::directory::{MemoryDirectory, WritableDirectory};
 use tidegate_audit_log::note::{KeyName, NoteKey, SignatureKind};
 use tidegate_audit_log::tree::MemoryHashes;
 use tidegate_audit_log::{
-    Appended, Checkpoint, Kind, LogHead, NewEntry, NodeHash, SignedCheckpoint,
+    Appended, Checkpoint, ExportWriter, Kind, LogHead, NewEntry, NodeHash, Policy, SignedCheckpoint,
 };
 
 pub(crate) const ORIGIN: &str = "tidegate.example/fleet-a";
@@ -43,6 +47,7 @@ pub(crate) struct ExampleLog {
     pub(crate) entries: Vec<Vec<u8>>,
     pub(crate) leaves: Vec<NodeHash>,
     pub(crate) hashes: MemoryHashes,
+    pub(crate) detached: Vec<DetachedBody>,
 }
 
 impl ExampleLog {
@@ -53,6 +58,7 @@ impl ExampleLog {
             entries: Vec::new(),
             leaves: Vec::new(),
             hashes: MemoryHashes::default(),
+            detached: Vec::new(),
         }
     }
 
@@ -86,6 +92,14 @@ impl ExampleLog {
         self.entries.push(appended.entry.clone());
         self.leaves.push(appended.leaf);
         appended
+    }
+
+    pub(crate) fn append_detached(&mut self, body: &[u8]) -> DetachedBody {
+        let salt = Sha256::digest(self.head.size().to_le_bytes()).into();
+        let detached = DetachedBody::new(salt, body).unwrap();
+        self.append_flagged(&detached.commitment().encode(), true);
+        self.detached.push(detached.clone());
+        detached
     }
 
     pub(crate) fn checkpoint(&self) -> Checkpoint {
@@ -169,4 +183,42 @@ pub(crate) fn dumb_consistency(m: usize, leaves: &[NodeHash], complete: bool) ->
     };
     proof.push(sibling);
     proof
+}
+
+/// The policy that exports of these tests are verified under: two of three voters, and a witness.
+pub(crate) fn policy() -> Policy {
+    let voters: Vec<_> = (1..=3).map(|n| voter_key(n).verifier().clone()).collect();
+    let witness = voter_key(9);
+    Policy::majority(log_key().verifier(), &voters, Some(witness.verifier())).unwrap()
+}
+
+/// Signs as the log, two voters and the witness do.
+pub(crate) fn cosigned(checkpoint: Checkpoint) -> SignedCheckpoint {
+    let mut signed = SignedCheckpoint::unsigned(checkpoint);
+    signed.sign(&log_key(), 0).unwrap();
+    for number in [1, 2, 9] {
+        signed.sign(&voter_key(number), 1_790_000_000).unwrap();
+    }
+    signed
+}
+
+/// Exports what the log holds by now, in one step.
+pub(crate) fn export(log: &ExampleLog) -> MemoryDirectory {
+    export_into(MemoryDirectory::new(), log)
+}
+
+/// Continues the export in `directory` up to the end of the log.
+pub(crate) fn export_into<D: WritableDirectory>(directory: D, log: &ExampleLog) -> D {
+    let mut writer = ExportWriter::open(&directory, ORIGIN).unwrap();
+    writer.put_keys(log_key().verifier(), &policy()).unwrap();
+    for detached in &log.detached {
+        writer.put_detached(detached).unwrap();
+    }
+    while writer.size() < log.head.size() {
+        writer
+            .append(&log.entries[usize::try_from(writer.size()).unwrap()])
+            .unwrap();
+    }
+    writer.commit(&cosigned(log.checkpoint())).unwrap();
+    directory
 }

@@ -80,7 +80,7 @@ pub struct LevelTiles {
 
 impl LevelTiles {
     /// The width of tile `index`, or `None` if the level has no such tile.
-    pub fn last_width(&self, index: u64) -> Option<u16> {
+    pub fn width(&self, index: u64) -> Option<u16> {
         match index.cmp(&self.full) {
             std::cmp::Ordering::Less => Some(256),
             std::cmp::Ordering::Equal if self.partial > 0 => Some(self.partial),
