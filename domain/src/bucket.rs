@@ -1,10 +1,11 @@
 //! Buckets: where a device falls in a rollout, by hash alone, so that nobody has to remember it.
 use crate::{
-    id::{Hash, Ppm, WaveIndex},
+    id::{Hash, Ppm, RolloutId, WaveIndex},
     rollout::Rollout,
     variant::VariantTraits,
 };
 
+const BUCKET_CONTEXT: &str = "tidegate 2026-11 bucket salt v1";
 const HOLDOUT_CONTEXT: &str = "tidegate 2026-11 holdout salt v1";
 
 /// A device's place in one salted hash space, 0 to 999,999: it belongs to a share when its bucket
@@ -45,6 +46,14 @@ pub fn bucket(salt: &Hash, device: &str) -> Place {
         wave: Bucket::of(words.next().unwrap_or_default()),
         control: Bucket::of(words.next().unwrap_or_default()),
     }
+}
+
+/// The salt of a rollout: `DK("tidegate 2026-11 bucket salt v1", chain head before the entry that
+/// creates it ‖ rollout id, u64 big-endian)`. Nobody can pick it.
+pub fn rollout_salt(chain: &Hash, rollout: RolloutId) -> Hash {
+    let mut hasher = blake3::Hasher::new_derive_key(BUCKET_CONTEXT);
+    hasher.update(&chain.0).update(&rollout.0.to_be_bytes());
+    Hash(hasher.finalize().into())
 }
 
 /// The salt of the fleet-wide holdout: it follows from the origin and never changes.

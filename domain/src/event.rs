@@ -9,8 +9,8 @@ use crate::{
     key::KeySet,
     node::{Anchor, PoolKey, Session},
     release::{Release, ReleaseStatus},
-    rollout::{ExclusionCause, HaltBar, HaltCause, Rollout, RolloutSpec},
-    tally::{Counts, SumKey, TallyKey},
+    rollout::{ExclusionCause, HaltBar, HaltCause, RollbackPlan, Rollout, RolloutSpec},
+    tally::{Counts, TallyKey},
     variant::Variant,
     wave::{Evidence, Opening},
 };
@@ -246,6 +246,9 @@ pub enum Event {
         /// As it is from now on.
         #[n(1)]
         spec: Box<RolloutSpec>,
+        /// The way back from now on: rules for parts of the audience that are new come last.
+        #[n(2)]
+        rollback: RollbackPlan,
     },
     /// A variant was taken out of a rollout.
     #[n(25)]
@@ -417,12 +420,13 @@ pub enum Event {
         #[n(0)]
         version: StateVersion,
     },
-    /// Sums of a rollout that is final were folded away.
+    /// Rows of a rollout that ended long ago were folded away: its budgets, pools, open cohorts, and
+    /// sums per stratum, at most [`crate::evolve::FOLD_MAX`] of them.
     #[n(44)]
-    SumsDropped {
-        /// Which sum.
+    RolloutFolded {
+        /// Which.
         #[n(0)]
-        key: SumKey,
+        rollout: RolloutId,
     },
     /// A recovery image counts no more: a quorum raised a floor over it.
     #[n(45)]
@@ -430,6 +434,40 @@ pub enum Event {
         /// For which component and variants.
         #[n(0)]
         scope: Scope,
+    },
+    /// A quorum overrode a gate.
+    #[n(46)]
+    GateOverridden {
+        /// Of which rollout.
+        #[n(0)]
+        rollout: RolloutId,
+        /// Whose gate.
+        #[n(1)]
+        wave: WaveIndex,
+        /// Why.
+        #[n(2)]
+        reason: Reason,
+    },
+    /// Admissions of a session that was given up: nobody will ever know what became of them, so
+    /// that they count as exposed and silent.
+    #[n(47)]
+    BudgetLost {
+        /// The session.
+        #[n(0)]
+        session: SessionId,
+        /// Where.
+        #[n(1)]
+        pool: PoolKey,
+        /// How many.
+        #[n(2)]
+        count: u64,
+    },
+    /// The oldest of too many rollouts that are over left the state; the log keeps it.
+    #[n(48)]
+    RolloutForgotten {
+        /// Which.
+        #[n(0)]
+        rollout: RolloutId,
     },
 }
 

@@ -50,6 +50,9 @@ pub struct Baseline {
     /// The entry that set it. Of two baselines that match a variant, the later counts.
     #[n(2)]
     pub revision: Revision,
+    /// Variants that were excluded from the rollout that set it: the baseline is not theirs.
+    #[n(3)]
+    pub excluded: std::collections::BTreeSet<crate::id::VariantId>,
 }
 
 /// An image that devices of a scope fall back to when nothing else boots. Floors never pass it.

@@ -338,6 +338,13 @@ impl Cohort {
     }
 }
 
+impl Channel {
+    /// The name that sorts before all others, for the start of ranges.
+    pub(crate) fn first() -> Self {
+        Self("+".to_owned())
+    }
+}
+
 impl RolloutId {
     /// The number after this one.
     pub const fn next(self) -> Self {

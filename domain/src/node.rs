@@ -129,6 +129,39 @@ pub struct Budget {
     pub revision: Revision,
 }
 
+impl Budget {
+    /// Admissions that the session may still use, or has used without having reported it.
+    pub const fn held(&self) -> u64 {
+        self.granted
+            .saturating_sub(self.returned)
+            .saturating_sub(self.spent)
+    }
+
+    /// Whether everything that was granted came back or is resolved.
+    pub const fn is_settled(&self) -> bool {
+        self.granted <= self.returned.saturating_add(self.resolved)
+    }
+}
+
+impl Pool {
+    /// Admissions whose fate is not known yet, whether used or not.
+    pub const fn unresolved(&self) -> u64 {
+        self.admitted.saturating_sub(self.resolved)
+    }
+}
+
+impl PoolKey {
+    /// The least key of a rollout's pools.
+    pub(crate) fn first(rollout: RolloutId) -> Self {
+        Self {
+            rollout,
+            wave: WaveIndex(0),
+            stratum: Stratum::first(),
+            arm: Arm::Treatment,
+        }
+    }
+}
+
 /// All sessions' budgets in one pool together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

@@ -261,7 +261,7 @@ pub enum HaltCause {
     Operator(#[n(0)] Reason),
     /// A gate failed over all variants.
     #[n(1)]
-    Gate(#[n(0)] crate::wave::Evidence),
+    Gate(#[n(0)] Box<crate::wave::Evidence>),
     /// Its release was revoked.
     #[n(2)]
     ReleaseRevoked,
@@ -336,6 +336,21 @@ pub enum Life {
 }
 
 impl Life {
+    /// Its name, as people read it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Approved => "approved",
+            Self::Running => "running",
+            Self::Paused { .. } => "paused",
+            Self::Halted { .. } => "halted",
+            Self::RollingBack { .. } => "rolling back",
+            Self::RolledBack { .. } => "rolled back",
+            Self::Superseded { .. } => "superseded",
+            Self::Completed { .. } => "completed",
+        }
+    }
+
     /// Whether the rollout can still change.
     pub const fn is_final(&self) -> bool {
         matches!(
@@ -361,7 +376,7 @@ pub enum ExclusionCause {
     Operator(#[n(0)] Reason),
     /// Its gate failed.
     #[n(1)]
-    Gate(#[n(0)] crate::wave::Evidence),
+    Gate(#[n(0)] Box<crate::wave::Evidence>),
 }
 
 /// The way back of a rollout: which release each variant returns to, and how that goes.
@@ -437,9 +452,71 @@ pub struct Rollout {
     /// The entry that last changed it; what `--if-revision` compares.
     #[n(10)]
     pub revision: Revision,
+    /// When its life ended; set when it becomes final.
+    #[n(11)]
+    pub ended: Option<LogTime>,
+    /// Whether its budgets, cohorts and sums per stratum were folded away, long after its end.
+    #[n(12)]
+    pub folded: bool,
 }
 
 impl Rollout {
+    /// Whether devices of a variant are sent back: all of them while the rollout rolls back, and
+    /// those that a gate excluded as soon as it did, if failed gates start the rollback.
+    pub fn returns(&self, variant: VariantId) -> bool {
+        match &self.life {
+            Life::RollingBack { .. } => true,
+            Life::Running | Life::Paused { .. } => {
+                let excluded = self.excluded.get(&variant);
+                self.spec.rollback.auto && matches!(excluded, Some(ExclusionCause::Gate(_)))
+            }
+            Life::Draft
+            | Life::Approved
+            | Life::Halted { .. }
+            | Life::RolledBack { .. }
+            | Life::Superseded { .. }
+            | Life::Completed { .. } => false,
+        }
+    }
+
+    /// The success criteria of a wave: its own, or those of the nearest wave before it that has
+    /// some. Without any, only silence and failed installs count.
+    pub fn criteria(&self, wave: WaveIndex) -> crate::wave::Criteria {
+        let upto = usize::from(wave.0).saturating_add(1);
+        let waves = self.spec.waves.iter().take(upto);
+        let own = waves.rev().find_map(|wave| wave.criteria.clone());
+        own.unwrap_or_default()
+    }
+
+    /// How long a wave has soaked: the time since it opened, pauses and halts not counted.
+    pub fn soaked(&self, wave: WaveIndex, now: LogTime) -> Millis {
+        let Some((_, state)) = self.wave(wave) else {
+            return Millis(0);
+        };
+        let Some(opened) = &state.opened else {
+            return Millis(0);
+        };
+        let until = match &self.life {
+            Life::Paused { since }
+            | Life::Halted { since, .. }
+            | Life::RollingBack { since, .. } => *since,
+            Life::Draft
+            | Life::Approved
+            | Life::Running
+            | Life::RolledBack { .. }
+            | Life::Superseded { .. }
+            | Life::Completed { .. } => now,
+        };
+        let open = until.since(opened.at);
+        Millis(open.0.saturating_sub(state.paused.0))
+    }
+
+    /// Waves that were opened, in order.
+    pub fn opened(&self) -> impl Iterator<Item = (WaveIndex, &WaveState)> {
+        let waves = self.waves.iter().take_while(|wave| wave.opened.is_some());
+        (0_u16..).map(WaveIndex).zip(waves)
+    }
+
     /// The wave that is under way: the last that was opened.
     pub fn current_wave(&self) -> Option<WaveIndex> {
         let opened = self

@@ -2,10 +2,11 @@
 use crate::{
     canonical::{self, CanonicalError},
     config::{ClusterConfig, Membership, Meta},
+    derived::Derived,
     guard::{Baseline, Floor, Hold, HoldKey, RecoveryImage, RegionPolicy, Scope, Stop},
     id::{
-        Cohort, CommandId, Hash, Incarnation, Index, LogTime, Region, ReleaseName, RolloutId,
-        SessionId, StateVersion, StopId, VariantId,
+        CommandId, Hash, Incarnation, Index, LogTime, Region, ReleaseName, RolloutId, SessionId,
+        StateVersion, StopId, VariantId,
     },
     key::KeySet,
     node::{Budget, BudgetKey, Pool, PoolKey, Session},
@@ -14,10 +15,10 @@ use crate::{
     root::RootTree,
     table::{Single, Table},
     tally::{Counts, SessionTally, SessionTallyKey, Sum, SumKey, TallyKey},
-    variant::{Variant, VariantTraits},
+    variant::Variant,
 };
 use minicbor::{Decode, Encode};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The version of the rules that this build knows best.
 pub const STATE_VERSION: StateVersion = StateVersion(1);
@@ -170,25 +171,6 @@ pub struct Spent {
     pub not_after: LogTime,
 }
 
-/// Look-ups that follow from the rows and are never stored.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Derived {
-    /// Spent ids by the time at which they may be forgotten.
-    pub(crate) spent_by_end: BTreeSet<(LogTime, CommandId)>,
-    /// Holds by expiry.
-    pub(crate) holds_by_end: BTreeSet<(LogTime, HoldKey)>,
-    /// Variants by what they are.
-    pub(crate) variant_by_traits: BTreeMap<VariantTraits, VariantId>,
-    /// Open cohorts by hour.
-    pub(crate) cohorts_by_hour: BTreeSet<(Cohort, TallyKey)>,
-    /// Rollouts that are not final: what `Tick` and overlap checks look at.
-    pub(crate) live_rollouts: BTreeSet<RolloutId>,
-    /// Budgets that are not settled, by pool and session.
-    pub(crate) budgets_by_pool: BTreeSet<(PoolKey, SessionId)>,
-    /// Sessions' tally rows by cohort, so that a matured cohort finds them.
-    pub(crate) tallies_by_cohort: BTreeSet<(TallyKey, SessionId)>,
-}
-
 /// Why stored rows are not a state. Always a reason to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum RowError {
@@ -271,50 +253,6 @@ impl State {
         self.settle();
         self.pending.clear();
         self.root = RootTree::default();
-    }
-}
-
-impl Derived {
-    /// Derives the look-ups from the rows.
-    pub(crate) fn of(state: &State) -> Self {
-        Self {
-            spent_by_end: state
-                .spent
-                .iter()
-                .map(|(id, s)| (s.not_after, *id))
-                .collect(),
-            holds_by_end: state
-                .holds
-                .iter()
-                .map(|(key, h)| (h.expires, key.clone()))
-                .collect(),
-            variant_by_traits: state
-                .variants
-                .iter()
-                .map(|(id, variant)| (variant.traits.clone(), *id))
-                .collect(),
-            cohorts_by_hour: state
-                .cohorts
-                .iter()
-                .map(|(k, _)| (k.cohort, k.clone()))
-                .collect(),
-            live_rollouts: state
-                .rollouts
-                .iter()
-                .filter(|(_, rollout)| !rollout.life.is_final())
-                .map(|(id, _)| *id)
-                .collect(),
-            budgets_by_pool: state
-                .budgets
-                .iter()
-                .map(|(key, _)| (key.pool.clone(), key.session))
-                .collect(),
-            tallies_by_cohort: state
-                .tallies
-                .iter()
-                .map(|(key, _)| (key.tally.clone(), key.session))
-                .collect(),
-        }
     }
 }
 

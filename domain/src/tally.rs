@@ -21,6 +21,16 @@ pub struct Stratum {
     pub channel: Channel,
 }
 
+impl Stratum {
+    /// The least stratum.
+    pub(crate) fn first() -> Self {
+        Self {
+            variant: VariantId(0),
+            channel: Channel::first(),
+        }
+    }
+}
+
 /// Which side of a comparison devices are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(index_only)]
@@ -34,6 +44,11 @@ pub enum Arm {
     /// Told to return to the rollback target.
     #[n(2)]
     Return,
+}
+
+impl Arm {
+    /// Every side.
+    pub const ALL: [Self; 3] = [Self::Treatment, Self::Control, Self::Return];
 }
 
 /// What is counted together.
@@ -55,6 +70,29 @@ pub struct TallyKey {
     /// The side.
     #[n(4)]
     pub arm: Arm,
+}
+
+impl TallyKey {
+    /// The least key of a rollout.
+    pub(crate) fn first(rollout: RolloutId) -> Self {
+        Self {
+            rollout,
+            wave: WaveIndex(0),
+            stratum: Stratum::first(),
+            cohort: Cohort(0),
+            arm: Arm::Treatment,
+        }
+    }
+
+    /// The pool that the exposures draw on; `None` for control, which is not offered anything.
+    pub fn pool(&self) -> Option<crate::node::PoolKey> {
+        (self.arm != Arm::Control).then(|| crate::node::PoolKey {
+            rollout: self.rollout,
+            wave: self.wave,
+            stratum: self.stratum.clone(),
+            arm: self.arm,
+        })
+    }
 }
 
 /// One session's last word on a tally.
@@ -130,7 +168,51 @@ pub struct Counts {
     pub latency: Vec<u64>,
 }
 
+/// The greatest value of a counter. Reports beyond it are refused and sums stop at it, so that the
+/// cross products of gates fit 128 bits with room to spare.
+pub const COUNT_MAX: u64 = 1 << 52;
+
 impl Counts {
+    /// Each counter of both together; sums stop at [`COUNT_MAX`].
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        self.zip(other, |a, b| a.saturating_add(b).min(COUNT_MAX))
+    }
+
+    /// Each counter less the other's; differences stop at zero.
+    #[must_use]
+    pub fn minus(&self, other: &Self) -> Self {
+        self.zip(other, u64::saturating_sub)
+    }
+
+    /// Whether no counter is less than the other's.
+    pub fn is_at_least(&self, other: &Self) -> bool {
+        other.minus(self) == Self::default()
+    }
+
+    fn zip(&self, other: &Self, f: impl Fn(u64, u64) -> u64) -> Self {
+        let buckets = self.latency.len().max(other.latency.len());
+        let at = |histogram: &[u64], i: usize| histogram.get(i).copied().unwrap_or(0);
+        let latency: Vec<u64> = (0..buckets)
+            .map(|i| f(at(&self.latency, i), at(&other.latency, i)))
+            .collect();
+        let empty = latency.iter().all(|count| *count == 0);
+        Self {
+            exposed: f(self.exposed, other.exposed),
+            downloaded: f(self.downloaded, other.downloaded),
+            installed: f(self.installed, other.installed),
+            verified: f(self.verified, other.verified),
+            failed: f(self.failed, other.failed),
+            reverted: f(self.reverted, other.reverted),
+            silent: f(self.silent, other.silent),
+            errors: f(self.errors, other.errors),
+            operations: f(self.operations, other.operations),
+            correct: f(self.correct, other.correct),
+            predictions: f(self.predictions, other.predictions),
+            latency: if empty { Vec::new() } else { latency },
+        }
+    }
+
     /// Exposures whose fate is known, silence included.
     pub fn resolved(&self) -> u64 {
         self.spoken().saturating_add(self.silent)
@@ -162,6 +244,33 @@ pub struct Sum {
     /// Cohorts that matured and were resolved in this stratum: each doubles the credit once.
     #[n(2)]
     pub cohorts_resolved: u32,
+}
+
+impl Sum {
+    /// Young and mature cohorts together.
+    pub fn all(&self) -> Counts {
+        self.mature.plus(&self.young)
+    }
+
+    /// Both sums together; cohorts are counted of both.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            mature: self.mature.plus(&other.mature),
+            young: self.young.plus(&other.young),
+            cohorts_resolved: self.cohorts_resolved.saturating_add(other.cohorts_resolved),
+        }
+    }
+
+    /// What is left of this sum without the other.
+    #[must_use]
+    pub fn minus(&self, other: &Self) -> Self {
+        Self {
+            mature: self.mature.minus(&other.mature),
+            young: self.young.minus(&other.young),
+            cohorts_resolved: self.cohorts_resolved.saturating_sub(other.cohorts_resolved),
+        }
+    }
 }
 
 /// A tally row: what a session last said.

@@ -4,6 +4,7 @@ use crate::{
     variant::Selector,
 };
 use minicbor::{Decode, Encode};
+use std::fmt;
 
 /// The success criteria of a wave. What is absent is not looked at; silence and failed installs
 /// always are.
@@ -108,6 +109,9 @@ pub struct WaveState {
     /// The hour (cohort number) that pacing counts in, and the admissions granted in it.
     #[n(4)]
     pub paced: Option<Paced>,
+    /// Whether a quorum overrode its gate; marked as such for ever.
+    #[n(5)]
+    pub overridden: bool,
 }
 
 /// What pacing has let in during an hour of log time.
@@ -199,4 +203,40 @@ pub enum Breach {
         #[n(1)]
         max_ms: u32,
     },
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failures { rate, max } => {
+                write!(f, "{rate} of installs failed, at most {max} may")
+            }
+            Self::Silence { rate, max } => {
+                write!(f, "{rate} of devices fell silent, at most {max} may")
+            }
+            Self::Errors { rate, max } => {
+                write!(f, "{rate} of operations failed, at most {max} may")
+            }
+            Self::Accuracy { drop, max } => {
+                write!(f, "accuracy fell by {drop}, at most {max} may")
+            }
+            Self::Latency {
+                p99_ms: u32::MAX,
+                max_ms,
+            } => {
+                let last = crate::tally::LATENCY_BOUNDS_MS.last().copied();
+                let last = last.unwrap_or_default();
+                write!(
+                    f,
+                    "latency p99 is above {last} ms, at most {max_ms} ms may be"
+                )
+            }
+            Self::Latency { p99_ms, max_ms } => {
+                write!(
+                    f,
+                    "latency p99 is up to {p99_ms} ms, at most {max_ms} ms may be"
+                )
+            }
+        }
+    }
 }

@@ -6,6 +6,9 @@ mod guards;
 mod keys;
 mod releases;
 mod rollouts;
+mod sums;
+
+pub use rollouts::FOLD_MAX;
 
 use crate::{
     event::Event,
@@ -104,7 +107,10 @@ pub fn evolve(state: &mut State, event: &Event) -> Result<(), Inconsistent> {
         | Event::RolloutSuperseded { .. }
         | Event::RolloutAmended { .. }
         | Event::VariantExcluded { .. }
-        | Event::RolloutExpedited { .. } => rollouts::fold(state, event),
+        | Event::RolloutExpedited { .. }
+        | Event::GateOverridden { .. }
+        | Event::RolloutFolded { .. }
+        | Event::RolloutForgotten { .. } => rollouts::fold(state, event),
         Event::SessionOpened(_)
         | Event::SessionClosed { .. }
         | Event::SessionWrittenOff { .. }
@@ -114,7 +120,7 @@ pub fn evolve(state: &mut State, event: &Event) -> Result<(), Inconsistent> {
         | Event::Tallied { .. }
         | Event::CohortMatured { .. }
         | Event::CreditGrown { .. }
-        | Event::SumsDropped { .. } => budgets::fold(state, event),
+        | Event::BudgetLost { .. } => budgets::fold(state, event),
     }
 }
 
