@@ -34,6 +34,7 @@ pub mod floor;
 pub mod gate;
 pub mod guard;
 pub mod id;
+pub mod invariant;
 pub mod key;
 pub mod node;
 pub mod rejection;

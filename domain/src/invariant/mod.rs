@@ -1,0 +1,75 @@
+//! The domain's invariants as checks on one transition: for property tests, and for the oracles of
+//! the simulator. Each is written from its sentence, not from the code that upholds it.
+mod authority;
+mod floors;
+mod keys;
+mod log;
+
+use crate::{
+    apply::{Applied, Outcome},
+    event::Event,
+    state::State,
+};
+
+/// One entry's work: the state before and after, what was applied, and what is said to have come
+/// of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Transition<'a> {
+    /// The state before the entry.
+    pub before: &'a State,
+    /// The signed command; absent for a membership entry of Raft's own.
+    pub envelope: Option<&'a [u8]>,
+    /// What came of it.
+    pub applied: &'a Applied,
+    /// The state after the entry.
+    pub after: &'a State,
+}
+
+impl Transition<'_> {
+    /// The events besides the recording of the entry.
+    fn events(&self) -> &[Event] {
+        match &self.applied.outcome {
+            Outcome::Accepted(events) => events,
+            Outcome::Rejected(_) => &[],
+        }
+    }
+}
+
+/// A broken invariant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{id} is broken: {detail}")]
+pub struct Violation {
+    /// The invariant, as in `docs/INVARIANTS.md`.
+    pub id: &'static str,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// Checks every invariant of the domain on one transition.
+///
+/// # Errors
+/// The first that is broken.
+pub fn check(transition: &Transition<'_>) -> Result<(), Violation> {
+    log::position_moves_by_one(transition)?;
+    log::nothing_is_applied_twice(transition)?;
+    log::refusals_change_nothing(transition)?;
+    log::events_tell_all(transition)?;
+    authority::changes_were_signed_for(transition)?;
+    floors::never_fall(transition)?;
+    floors::never_pass_the_way_back(transition)?;
+    keys::epoch_rises_by_one(transition)?;
+    keys::revoked_is_for_ever(transition)?;
+    keys::running_releases_are_signed(transition)?;
+    keys::stops_are_lifted_by_quorum(transition)
+}
+
+/// Breaks an invariant unless `holds`.
+fn ensure(holds: bool, id: &'static str, detail: impl FnOnce() -> String) -> Result<(), Violation> {
+    if holds {
+        return Ok(());
+    }
+    Err(Violation {
+        id,
+        detail: detail(),
+    })
+}
