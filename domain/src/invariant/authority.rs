@@ -97,6 +97,7 @@ fn needs(event: &Event) -> Needs<'_> {
             Needs::OperatorQuorum
         }
         Event::KeyRevoked { .. }
+        | Event::GateOverridden { .. }
         | Event::FloorRaised { .. }
         | Event::RecoveryImageRetired { .. }
         | Event::RolloutApproved { .. }
@@ -140,6 +141,8 @@ fn needs(event: &Event) -> Needs<'_> {
         | Event::VariantExcluded { .. }
         | Event::CohortMatured { .. }
         | Event::CreditGrown { .. }
-        | Event::SumsDropped { .. } => Needs::Anyone,
+        | Event::RolloutFolded { .. }
+        | Event::BudgetLost { .. }
+        | Event::RolloutForgotten { .. } => Needs::Anyone,
     }
 }
