@@ -13,7 +13,7 @@ pub const MAGIC: [u8; 4] = *b"TDB1";
 /// Length of the salt, in bytes.
 pub const SALT_BYTES: usize = 32;
 /// Most bytes of a detached body: a verifier holds one in memory.
-pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of a file before the body.
 pub const PREFIX_BYTES: usize = MAGIC.len() + SALT_BYTES;
 

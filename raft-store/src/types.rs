@@ -6,6 +6,8 @@ use bytes::Bytes;
 use openraft::impls::leader_id_std;
 use openraft::type_config::alias;
 
+use crate::storage::SnapshotData;
+
 /// Number of a node within its cluster, given once and never again: a node that lost its disk
 /// comes back under a new number (a voter without its memory could vote twice in one term).
 pub type NodeId = u64;
@@ -37,6 +39,9 @@ pub type Membership = openraft::Membership<NodeId, Member>;
 pub type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
 /// What openraft needs to know of a snapshot.
 pub type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
+
+/// A snapshot of the state with the whole audit log, and what openraft needs to know of it.
+pub type Snapshot = alias::SnapshotOf<TypeConfig, SnapshotData>;
 
 /// What the leader asks the group to agree on: one signed command, and the leader's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]

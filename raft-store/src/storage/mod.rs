@@ -3,12 +3,20 @@
 //! Two databases, because they sync at different times: `log.redb` before anything is acknowledged,
 //! `state.redb` only now and then, since it can be rebuilt from the log.
 
+mod audit_body;
 pub mod codec;
+mod feed;
 mod identity;
 mod log;
+mod snapshot;
+mod state;
 
+pub use audit_body::{Asked, AuditBody, KIND_MEMBERSHIP, KIND_UNREADABLE};
+pub use feed::{Batch, Position, PositionWatch};
 pub use identity::{Claim, FORMAT_VERSION, IDENTITY_FILE, Identity, IdentityError};
 pub use log::{LogOptions, LogStore, OpenLogError};
+pub use snapshot::{PIECE_BYTES, Pieces, SnapshotData, SnapshotReceiver};
+pub use state::{AuditEntry, StateError, StateOptions, StateStore, StateView};
 
 /// Raft's log and vote.
 pub const LOG_FILE: &str = "log.redb";

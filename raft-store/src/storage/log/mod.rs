@@ -84,6 +84,8 @@ struct View {
     vote: Option<Vote>,
     committed: Option<LogId>,
     purged: Option<LogId>,
+    /// Index of the first entry that is there, or of the next one if none is.
+    first: u64,
     last: Option<LogId>,
     cache: Cache,
     /// Number of the last request that was handed to the writer.
@@ -118,6 +120,7 @@ impl LogStore {
             vote: loaded.vote,
             committed: loaded.committed,
             purged: loaded.purged,
+            first: next_index(loaded.purged.as_ref()),
             last: loaded.last,
             cache: loaded.cache,
             requests: 0,
@@ -225,8 +228,7 @@ impl View {
             Bound::Excluded(end) => *end,
             Bound::Unbounded => u64::MAX,
         };
-        let first = next_index(self.purged.as_ref());
-        let start = start.max(first);
+        let start = start.max(self.first);
         start..end.min(next_index(self.last.as_ref())).max(start)
     }
 }
@@ -336,6 +338,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let mut view = self.shared.view();
         self.send(&mut view, ops, Done::Flushed(flushed))?;
         let request = view.requests;
+        if let Some(entry) = entries.first()
+            && next_index(view.last.as_ref()) <= view.first
+        {
+            view.first = entry.log_id.index;
+        }
         for entry in entries {
             view.last = Some(entry.log_id);
             view.cache.push(entry, request);
@@ -348,7 +355,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let from = next_index(last.as_ref());
         self.send(&mut view, vec![Op::Truncate { from }], Done::Nothing)?;
         view.cache.truncate(from);
-        view.last = last.max(view.purged);
+        view.last = view.last.min(last).max(view.purged);
         view.generation += 1;
         Ok(())
     }
@@ -358,6 +365,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.send(&mut view, vec![Op::Purge(upto)], Done::Nothing)?;
         view.cache.purge(upto.index);
         view.purged = Some(upto);
+        view.first = next_index(Some(&upto));
         view.last = view.last.max(Some(upto));
         view.generation += 1;
         Ok(())

@@ -1,0 +1,161 @@
+//! The state in memory, and how one Raft entry moves it.
+
+use bytes::Bytes;
+use tidegate_audit_log::detached::DetachedBody;
+use tidegate_audit_log::{LogHead, NewEntry, entry};
+use tidegate_domain::apply::{apply, record_membership};
+use tidegate_domain::id::{Hash, Index, LogTime};
+use tidegate_domain::{Applied as Came, Stamp, State, canonical};
+
+use super::{StateError, Tables};
+use crate::storage::audit_body::{Asked, AuditBody, encode_events};
+use crate::storage::feed::Position;
+use crate::types::{Applied, Entry, EntryPayload, LogId, StoredMembership};
+
+/// Everything that moves together when an entry is applied.
+#[derive(Debug)]
+pub(in crate::storage) struct Core {
+    pub(in crate::storage) state: State,
+    pub(in crate::storage) head: LogHead,
+    /// The state root as of the last save.
+    pub(in crate::storage) root: Hash,
+    pub(in crate::storage) applied: Option<LogId>,
+    pub(in crate::storage) membership: StoredMembership,
+}
+
+/// An entry that was added to the audit log.
+pub(super) struct Chained {
+    pub(super) events: Bytes,
+    pub(super) entry_bytes: u64,
+}
+
+/// Salts of detached bodies follow from the body, because every node must build the same entry.
+/// That keeps what a salt is for: the body holds signatures that nobody can make again, so a guess
+/// at an erased body cannot be confirmed.
+const SALT_CONTEXT: &str = "tidegate 2026-11 audit detached salt v1";
+
+impl Core {
+    pub(in crate::storage) fn new(state: State, head: LogHead) -> Self {
+        Self {
+            state,
+            head,
+            root: Hash([0; 32]),
+            applied: None,
+            membership: StoredMembership::default(),
+        }
+    }
+
+    pub(in crate::storage) fn position(&self, installs: u64) -> Position {
+        Position {
+            entries: self.head.size(),
+            chain: self.head.chain().0,
+            root: self.root.0,
+            log_time_ms: self.state.meta().time.0,
+            applied: self.applied,
+            installs,
+        }
+    }
+
+    /// `apply` panics under rules that it does not know; this is asked first.
+    pub(in crate::storage) fn check_known_rules(&self) -> Result<(), StateError> {
+        match self.state.unknown_version() {
+            Some(version) => Err(StateError::NewerRules(version)),
+            None => Ok(()),
+        }
+    }
+
+    /// Applies the next Raft entry.
+    pub(super) fn apply(
+        &mut self,
+        entry: &Entry,
+        tables: &mut Tables<'_>,
+    ) -> Result<(Applied, Option<Chained>), StateError> {
+        self.check_known_rules()?;
+        let Entry { log_id, payload } = entry;
+        self.applied = Some(*log_id);
+        // The epoch under which the command was judged, not the one that it began.
+        let key_epoch = self.state.keys().epoch.0;
+        let (asked, came) = match payload {
+            EntryPayload::Blank => return Ok((Applied::Blank, None)),
+            EntryPayload::Normal(proposal) => {
+                let stamp = self.stamp(LogTime(proposal.stamp_ms));
+                let came = apply(&mut self.state, &proposal.command, stamp);
+                (Asked::command(proposal.command.clone()), came)
+            }
+            EntryPayload::Membership(membership) => {
+                self.membership = StoredMembership::new(Some(*log_id), membership.clone());
+                // Raft's own entries carry no stamp: log time stands still.
+                let stamp = self.stamp(self.state.meta().time);
+                let came = record_membership(&mut self.state, stamp);
+                (Asked::Membership(membership.clone()), came)
+            }
+        };
+        let (applied, chained) = self.chain(*log_id, key_epoch, asked, came, tables)?;
+        Ok((applied, Some(chained)))
+    }
+
+    fn stamp(&self, time: LogTime) -> Stamp {
+        Stamp {
+            time,
+            index: Index(self.head.size()),
+            chain: Hash(self.head.chain().0),
+        }
+    }
+
+    /// Writes the audit entry of what was just applied.
+    fn chain(
+        &mut self,
+        log_id: LogId,
+        key_epoch: u32,
+        asked: Asked,
+        came: Came,
+        tables: &mut Tables<'_>,
+    ) -> Result<(Applied, Chained), StateError> {
+        let kind = asked.kind();
+        let outcome = Bytes::from(canonical::encode(&came.outcome));
+        let events = encode_events(&came);
+        let body = AuditBody {
+            raft_index: log_id.index,
+            asked,
+            applied: came,
+        }
+        .to_bytes();
+        let index = self.head.size();
+        let commitment = if body.len() > entry::BODY_BYTES_MAX {
+            let salt = blake3::derive_key(SALT_CONTEXT, &body);
+            let detached = DetachedBody::new(salt, &body)
+                .map_err(|error| StateError::Damaged(format!("entry {index}: {error}")))?;
+            tables.put_detached(index, detached.file())?;
+            Some(detached.commitment().encode())
+        } else {
+            None
+        };
+        let new = NewEntry {
+            detached: commitment.is_some(),
+            kind,
+            raft_term: log_id.leader_id.term,
+            t_ms: self.state.meta().time.0,
+            key_epoch,
+            body: commitment.as_deref().unwrap_or(&body),
+        };
+        let mut nodes = Vec::new();
+        let appended = self
+            .head
+            .append(&new, |id, hash| nodes.push((id, *hash)))
+            .map_err(|error| StateError::Damaged(format!("entry {index}: {error}")))?;
+        tables.put_entry(index, &appended.entry, &nodes)?;
+        let chain = appended.chain.0;
+        let entry_bytes = (appended.entry.len() + if new.detached { body.len() } else { 0 }) as u64;
+        Ok((
+            Applied::Chained {
+                index,
+                chain,
+                outcome,
+            },
+            Chained {
+                events,
+                entry_bytes,
+            },
+        ))
+    }
+}

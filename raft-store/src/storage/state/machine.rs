@@ -1,0 +1,99 @@
+//! openraft's view of the state.
+
+use std::io;
+
+use futures::{Stream, StreamExt as _};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{OptionalSend, RaftSnapshotBuilder};
+use tidegate_runtime::blocking;
+
+use super::StateStore;
+use crate::storage::snapshot::{self, SnapshotData};
+use crate::types::{
+    Entry, EntryPayload, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
+};
+
+/// Most entries in one transaction: bounds how long readers of the state wait.
+const BATCH_ENTRIES_MAX: usize = 1_024;
+/// Most bytes of commands in one transaction.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
+impl RaftStateMachine<TypeConfig> for StateStore {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let held = self.shared.held();
+        Ok((held.core.applied, held.core.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+    {
+        let mut more = true;
+        while more {
+            let (mut batch, mut waiting, mut bytes) = (Vec::new(), Vec::new(), 0);
+            while batch.len() < BATCH_ENTRIES_MAX && bytes < BATCH_BYTES_MAX {
+                let Some(next) = entries.next().await else {
+                    more = false;
+                    break;
+                };
+                let (entry, responder): (Entry, _) = next?;
+                if let EntryPayload::Normal(proposal) = &entry.payload {
+                    bytes += proposal.command.len();
+                }
+                batch.push(entry);
+                waiting.push(responder);
+            }
+            if batch.is_empty() {
+                break;
+            }
+            let store = self.clone();
+            let applied = blocking(move || store.apply(&batch)).await??;
+            for (responder, applied) in waiting.into_iter().zip(applied) {
+                if let Some(responder) = responder {
+                    responder.send(applied);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        data: SnapshotData,
+    ) -> io::Result<()> {
+        let (store, meta) = (self.clone(), meta.clone());
+        Ok(blocking(move || snapshot::install(&store, &meta, data)).await??)
+    }
+
+    // The state is persistent: as it stands, it *is* the newest snapshot.
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        let snapshot = self.build_snapshot().await?;
+        Ok(snapshot.meta.last_log_id.is_some().then_some(snapshot))
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for StateStore {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        // Durable first: openraft purges the log up to what this snapshot covers.
+        self.flush().await?;
+        let store = self.clone();
+        let view = blocking(move || store.view()).await??;
+        let meta = SnapshotMeta {
+            last_log_id: view.position().applied,
+            last_membership: view.membership().clone(),
+        };
+        let identity = self.read(|state| (state.meta().origin.clone(), state.meta().incarnation.0));
+        let snapshot = SnapshotData::of_view(view, meta.clone(), identity);
+        Ok(Snapshot { meta, snapshot })
+    }
+}

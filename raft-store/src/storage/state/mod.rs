@@ -1,0 +1,384 @@
+//! The state and its audit log: one transaction moves both, and how far Raft's log was applied.
+//!
+//! Applying does not sync: after a crash the state is an older one, and openraft applies the rest
+//! of its log again, which gives the same bytes. It is synced before a snapshot is handed out,
+//! because the log is purged behind it, and whenever much has gathered.
+//!
+//! Architecture invariant: nothing here decides anything about rollouts. `domain::apply` does, and
+//! this module writes down what came of it.
+
+mod core;
+mod machine;
+mod tables;
+mod view;
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redb::{Database, Durability, WriteTransaction};
+use tidegate_audit_log::LogHead;
+use tidegate_domain::State;
+use tidegate_domain::id::{Incarnation, StateVersion};
+use tidegate_domain::state::RowError;
+use tidegate_runtime::blocking;
+use tidegate_runtime::disk::Disk;
+
+pub use self::view::{AuditEntry, StateView};
+
+pub(super) use self::core::Core;
+pub(super) use self::tables::Tables;
+use super::codec::CodecError;
+use super::feed::{Batch, Feed, Position, PositionWatch};
+use super::{Identity, STATE_FILE, snapshot};
+use crate::types::Entry;
+
+/// Sizes that a state is opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct StateOptions {
+    /// redb's page cache, in bytes.
+    pub page_cache_bytes: usize,
+    /// Bytes of audit entries that may wait for a sync: what a restart after a crash applies again.
+    pub unsynced_bytes_max: u64,
+    /// Bytes of events kept in memory for watchers.
+    pub feed_bytes_max: usize,
+}
+
+/// Why the state cannot be opened, read, or moved on. All but [`StateError::Refused`] mean that
+/// this node's storage is not to be trusted; each stops the node.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The disk failed.
+    #[error("state: {0}")]
+    Io(#[from] io::Error),
+    /// The database is damaged or in use.
+    #[error("state: {0}")]
+    Database(#[from] redb::Error),
+    /// A record is damaged or of another version.
+    #[error("state: {0}")]
+    Record(#[from] CodecError),
+    /// The rows do not make up a state.
+    #[error("state: {0}")]
+    Rows(#[from] RowError),
+    /// Parts of the database contradict each other.
+    #[error("state: damaged: {0}")]
+    Damaged(String),
+    /// The state follows rules that this build does not know.
+    #[error("state: it follows rules of version {0}; start a build that knows them")]
+    NewerRules(StateVersion),
+    /// A snapshot that must not be installed.
+    #[error("snapshot refused: {0}")]
+    Refused(String),
+    /// An earlier failure left the memory ahead of the disk.
+    #[error("state: stopped after an earlier failure: {0}")]
+    Poisoned(String),
+}
+
+impl From<StateError> for io::Error {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Io(error) => error,
+            other => Self::other(other),
+        }
+    }
+}
+
+/// The state of a node. Clones share it.
+#[derive(Clone, Debug)]
+pub struct StateStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    core: Mutex<Held>,
+    database: Database,
+    disk: Arc<dyn Disk>,
+    feed: Feed,
+    options: StateOptions,
+}
+
+#[derive(Debug)]
+struct Held {
+    core: Core,
+    /// Bytes of audit entries since the last durable commit.
+    unsynced_bytes: u64,
+    installs: u64,
+    /// Why nothing may be applied any more.
+    poisoned: Option<String>,
+}
+
+impl StateStore {
+    /// Opens the state on `disk`, or begins it at genesis, and verifies that its rows, its root and
+    /// its audit log belong together.
+    ///
+    /// # Errors
+    /// [`StateError`] if the disk fails, or something is damaged or not this cluster's.
+    pub async fn open(
+        disk: Arc<dyn Disk>,
+        identity: &Identity,
+        options: StateOptions,
+    ) -> Result<Self, StateError> {
+        let identity = identity.clone();
+        blocking(move || Self::open_blocking(disk, &identity, options)).await?
+    }
+
+    fn open_blocking(
+        disk: Arc<dyn Disk>,
+        identity: &Identity,
+        options: StateOptions,
+    ) -> Result<Self, StateError> {
+        let Identity {
+            origin,
+            incarnation,
+            node: _,
+        } = identity;
+        snapshot::remove_leftovers(disk.as_ref())?;
+        let file = disk.open(STATE_FILE)?;
+        let database = Database::builder()
+            .set_cache_size(options.page_cache_bytes)
+            .create_with_backend(file)
+            .map_err(redb::Error::from)?;
+        tables::create(&database)?;
+        let core = match tables::load(&database)? {
+            Some(core) => core,
+            None => {
+                let state = State::new(origin.clone(), Incarnation(*incarnation));
+                let mut core = Core::new(state, LogHead::genesis(origin));
+                let write = begin(&database, true)?;
+                Tables::open(&write)?.save(&mut core)?;
+                write.commit().map_err(redb::Error::from)?;
+                core
+            }
+        };
+        core.check_known_rules()?;
+        if core.state.meta().origin != *origin || core.state.meta().incarnation.0 != *incarnation {
+            let found = core.state.meta();
+            return Err(StateError::Damaged(format!(
+                "it is of {:?}, incarnation {}",
+                found.origin, found.incarnation
+            )));
+        }
+        let feed = Feed::new(core.position(0), options.feed_bytes_max);
+        let held = Held {
+            core,
+            unsynced_bytes: 0,
+            installs: 0,
+            poisoned: None,
+        };
+        let shared = Shared {
+            core: Mutex::new(held),
+            database,
+            disk,
+            feed,
+            options,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Where the state stands. Cheap.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.shared.feed.position()
+    }
+
+    /// Wakes whenever the position moves.
+    #[must_use]
+    pub fn subscribe(&self) -> PositionWatch {
+        self.shared.feed.subscribe()
+    }
+
+    /// Looks at the state in memory. Waits while a batch is applied: call it from [`blocking`] or
+    /// where a few milliseconds don't matter.
+    pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.shared.held().core.state)
+    }
+
+    /// A consistent view of state and audit log as of now, which later changes do not touch. Reads
+    /// the disk; holding it long keeps old pages from being reused.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn view(&self) -> Result<StateView, StateError> {
+        StateView::open(&self.shared.database, self.shared.held().installs)
+    }
+
+    /// The next changes for a watcher whose state covers `after` entries: from memory, or from the
+    /// audit log with at most `bytes_max` of events. `None` if there are none yet. Reads the disk.
+    ///
+    /// # Errors
+    /// The database cannot be read, or `after` is more than there is ([`StateError::Refused`]).
+    pub fn changes_after(&self, after: u64, bytes_max: usize) -> Result<Option<Batch>, StateError> {
+        if let Some(batch) = self.shared.feed.batch_after(after) {
+            return Ok(Some(batch));
+        }
+        let view = self.view()?;
+        let entries = view.position().entries;
+        if after > entries {
+            return Err(StateError::Refused(format!(
+                "{after} entries claimed, there are {entries}"
+            )));
+        }
+        view.changes_after(after, bytes_max)
+    }
+
+    /// Makes everything that was applied durable.
+    ///
+    /// # Errors
+    /// The disk failed; the node must stop.
+    pub async fn flush(&self) -> Result<(), StateError> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || shared.flush()).await?
+    }
+
+    pub(super) fn shared_disk(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.shared.disk)
+    }
+
+    /// Runs `change` on the core within one durable transaction, and swaps in what it returns.
+    pub(super) fn install(
+        &self,
+        change: impl FnOnce(&mut Tables<'_>, &Core) -> Result<Core, StateError>,
+    ) -> Result<(), StateError> {
+        let mut held = self.shared.held();
+        held.check_sound()?;
+        let write = begin(&self.shared.database, true)?;
+        let mut core = {
+            let mut tables = Tables::open(&write)?;
+            let mut core = change(&mut tables, &held.core)?;
+            tables.save(&mut core)?;
+            core
+        };
+        core.check_known_rules()?;
+        if let Err(error) = write.commit() {
+            return Err(held.poison(redb::Error::from(error).into()));
+        }
+        std::mem::swap(&mut held.core, &mut core);
+        held.installs += 1;
+        held.unsynced_bytes = 0;
+        self.shared.feed.replace(held.core.position(held.installs));
+        Ok(())
+    }
+
+    /// Applies entries in order, all in one transaction.
+    fn apply(&self, entries: &[Entry]) -> Result<Vec<crate::types::Applied>, StateError> {
+        self.shared.apply(entries)
+    }
+}
+
+impl Shared {
+    fn apply(&self, entries: &[Entry]) -> Result<Vec<crate::types::Applied>, StateError> {
+        let mut held = self.held();
+        held.check_sound()?;
+        let first = held.core.head.size();
+        match self.apply_held(&mut held, entries) {
+            Ok((applied, events)) => {
+                let Position {
+                    root, log_time_ms, ..
+                } = held.core.position(held.installs);
+                let batch = Batch {
+                    from: first,
+                    events,
+                    root: Some(root),
+                    log_time_ms,
+                };
+                self.feed.publish(batch, held.core.position(held.installs));
+                Ok(applied)
+            }
+            // The state in memory may be ahead of the database by now.
+            Err(error) => Err(held.poison(error)),
+        }
+    }
+
+    #[allow(
+        clippy::type_complexity,
+        reason = "two parallel lists, unpacked at the only call"
+    )]
+    fn apply_held(
+        &self,
+        held: &mut Held,
+        entries: &[Entry],
+    ) -> Result<(Vec<crate::types::Applied>, Vec<bytes::Bytes>), StateError> {
+        let due = held.unsynced_bytes > self.options.unsynced_bytes_max;
+        let write = begin(&self.database, due)?;
+        let (mut answers, mut events, mut bytes) = (Vec::with_capacity(entries.len()), vec![], 0);
+        {
+            let mut tables = Tables::open(&write)?;
+            for entry in entries {
+                let (answer, chained) = held.core.apply(entry, &mut tables)?;
+                answers.push(answer);
+                if let Some(chained) = chained {
+                    bytes += chained.entry_bytes;
+                    events.push(chained.events);
+                }
+            }
+            tables.save(&mut held.core)?;
+        }
+        write.commit().map_err(redb::Error::from)?;
+        held.unsynced_bytes = if due { 0 } else { held.unsynced_bytes + bytes };
+        Ok((answers, events))
+    }
+
+    fn flush(&self) -> Result<(), StateError> {
+        let mut held = self.held();
+        held.check_sound()?;
+        let committed = begin(&self.database, true).and_then(|write| {
+            write.commit().map_err(redb::Error::from)?;
+            Ok(())
+        });
+        match committed {
+            Ok(()) => {
+                held.unsynced_bytes = 0;
+                Ok(())
+            }
+            Err(error) => Err(held.poison(error)),
+        }
+    }
+
+    // A panic while it was held leaves the memory ahead of the disk: the poison is kept.
+    fn held(&self) -> MutexGuard<'_, Held> {
+        let poisoned = self.core.is_poisoned();
+        let mut held = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        if poisoned && held.poisoned.is_none() {
+            held.poisoned = Some("applying an entry panicked".to_owned());
+        }
+        held
+    }
+}
+
+impl Held {
+    fn check_sound(&self) -> Result<(), StateError> {
+        match &self.poisoned {
+            Some(reason) => Err(StateError::Poisoned(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn poison(&mut self, error: StateError) -> StateError {
+        tracing::error!("{error}");
+        self.poisoned = Some(error.to_string());
+        error
+    }
+}
+
+/// A durable commit takes two phases, so that the database reopens at once and without trusting a
+/// checksum; the others cost no sync at all.
+fn begin(database: &Database, durable: bool) -> Result<WriteTransaction, StateError> {
+    let mut write = database.begin_write().map_err(redb::Error::from)?;
+    let durability = if durable {
+        Durability::Immediate
+    } else {
+        Durability::None
+    };
+    write
+        .set_durability(durability)
+        .map_err(redb::Error::from)?;
+    write.set_two_phase_commit(durable);
+    write.set_quick_repair(durable);
+    Ok(write)
+}
+
+#[cfg(test)]
+mod tests;
