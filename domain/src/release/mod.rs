@@ -85,6 +85,40 @@ pub enum ArtifactKind {
     Config,
 }
 
+impl ArtifactKind {
+    /// Every kind, in order.
+    pub const ALL: [Self; 3] = [Self::Firmware, Self::Model, Self::Config];
+
+    /// The kind's name as written in files and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Firmware => "firmware",
+            Self::Model => "model",
+            Self::Config => "config",
+        }
+    }
+}
+
+impl fmt::Display for ArtifactKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A text that names no kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no kind of release: firmware, model or config")]
+pub struct UnknownKind(pub String);
+
+impl FromStr for ArtifactKind {
+    type Err = UnknownKind;
+
+    fn from_str(text: &str) -> Result<Self, UnknownKind> {
+        let found = Self::ALL.into_iter().find(|kind| kind.name() == text);
+        found.ok_or_else(|| UnknownKind(text.to_owned()))
+    }
+}
+
 /// The bytes that a device fetches.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
