@@ -188,6 +188,8 @@ impl WritableDirectory for FsDirectory {
             File::open(folder)?.sync_all()?;
         }
         unsynced.clear();
+        // Nobody needs to see it; the next put makes it again. A file left by a crash keeps it.
+        let _ = fs::remove_dir(self.root.join("tmp"));
         Ok(())
     }
 }
