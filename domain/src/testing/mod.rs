@@ -9,12 +9,14 @@
 )]
 mod build;
 mod keyring;
+mod script;
 
 pub use build::{
     ReleaseBuilder, RolloutBuilder, component, name, reason, region, release, rollout, scope,
     selector, stratum, traits,
 };
 pub use keyring::Keyring;
+pub use script::Step;
 
 use crate::{
     apply::{

@@ -1,0 +1,518 @@
+//! Random entries, honest and hostile, each made from a few numbers: a failing run shrinks well,
+//! and a simulator can draw the numbers from its own source.
+use super::{Fleet, component, proposed_keys, reason, region, release, rollout, selector, traits};
+use crate::{
+    command::*,
+    config::{ClusterConfig, Member},
+    guard::{HoldKey, HoldKind, RecoveryImage, RegionPolicy, Scope, StopCovers, StopScope},
+    id::{
+        Epoch, Hash, Index, Millis, NodeId, Pseudonym, ReleaseName, Revision, RolloutId,
+        SecurityVersion, SessionId, SignatureBytes, StateVersion, StopId, VariantId, WaveIndex,
+    },
+    key::{ProposedRole, Role},
+    node::{Anchor, PoolKey},
+    signature::{SigningKey, sign},
+    tally::{Arm, Counts, TallyKey},
+};
+
+/// What makes one entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Chooses the command; any number will do.
+    pub what: u8,
+    /// Chooses everything else.
+    pub dice: u64,
+}
+
+/// Numbers out of one number (SplitMix64; Steele, Lea, Flood 2014).
+#[derive(Clone, Debug)]
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`.
+    fn roll(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn small(&mut self, bound: u8) -> u8 {
+        u8::try_from(self.roll(u64::from(bound))).unwrap_or(0)
+    }
+
+    fn one_in(&mut self, odds: u64) -> bool {
+        self.roll(odds) == 0
+    }
+
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+        let len = u64::try_from(from.len()).ok().filter(|len| *len > 0)?;
+        from.get(usize::try_from(self.roll(len)).ok()?)
+    }
+
+    fn text(&mut self, from: &[&'static str]) -> &'static str {
+        self.pick(from).copied().unwrap_or("none")
+    }
+}
+
+const SELECTORS: [&str; 5] = ["*", "*", "m1/*/*/*", "m1/r1/eu/none", "*/*/us/*"];
+const VARIANTS: [&str; 3] = ["m1/r1/eu/none", "m1/r2/us/none", "m2/r1/eu/none"];
+const COMPONENTS: [&str; 3] = ["os", "os", "app"];
+
+impl Fleet {
+    /// Applies the entry that a step makes. Log time moves, now and then by hours.
+    pub fn take(&mut self, step: Step) {
+        let mut dice = Dice(step.dice);
+        let pause = match dice.roll(8) {
+            0 => 3_600_000 * dice.roll(30),
+            1 => 60_000 * dice.roll(60),
+            _ => dice.roll(2_000),
+        };
+        self.wait(Millis(pause));
+        let command = self.command(step.what, &mut dice);
+        let envelope = if dice.one_in(3) {
+            self.hostile(command, &mut dice)
+        } else {
+            self.sealed(command).to_bytes()
+        };
+        self.apply(&envelope);
+    }
+
+    /// An honest command about something that may or may not be there.
+    fn command(&self, what: u8, dice: &mut Dice) -> Command {
+        match what % 64 {
+            0..=4 => self.some_registration(dice).into(),
+            5..=6 => self.some_release_signatures(dice).into(),
+            7 => RevokeRelease {
+                release: some_release(dice),
+                reason: reason(),
+            }
+            .into(),
+            8..=9 => RegisterVariant {
+                traits: traits(dice.text(&VARIANTS)),
+            }
+            .into(),
+            10..=11 => some_recovery_image(dice).into(),
+            12..=15 => RaiseFloor {
+                scope: some_scope(dice),
+                security_version: SecurityVersion(dice.roll(8)),
+                reason: reason(),
+                retire: dice.one_in(3),
+            }
+            .into(),
+            16 => self.some_rotation(dice).into(),
+            17 => self.some_revocation(dice).into(),
+            18..=19 => some_stop(dice).into(),
+            20 => LiftStop {
+                stop: StopId(1 + dice.roll(self.state.meta().last_stop.0 + 1)),
+                reason: reason(),
+            }
+            .into(),
+            21 => some_region_policy(dice).into(),
+            22..=23 => self.some_hold(dice).into(),
+            24 => self.some_membership(dice).into(),
+            25 => self.some_config(dice).into(),
+            // Never the next one: no build of this test could go on.
+            26 => RaiseStateVersion {
+                version: StateVersion(2 * u32::from(dice.small(3)) + 1),
+            }
+            .into(),
+            27..=47 => self.rollout_command(what, dice),
+            48..=58 => self.session_command(what, dice),
+            _ => Tick {}.into(),
+        }
+    }
+
+    fn rollout_command(&self, what: u8, dice: &mut Dice) -> Command {
+        let rollout = self.some_rollout(dice);
+        let reason = reason();
+        match what % 64 {
+            27..=31 => CreateRollout {
+                spec: self.some_spec(dice),
+            }
+            .into(),
+            32..=34 => ApproveRollout { rollout }.into(),
+            35..=37 => StartRollout { rollout }.into(),
+            38 => {
+                let wave = WaveIndex(u16::from(dice.small(3)));
+                AdvanceWave {
+                    rollout,
+                    wave,
+                    reason,
+                }
+                .into()
+            }
+            39 => PauseRollout { rollout, reason }.into(),
+            40..=41 => ResumeRollout { rollout, reason }.into(),
+            42 => HaltRollout { rollout, reason }.into(),
+            43 => RollBack { rollout, reason }.into(),
+            44 => CompleteRollout { rollout }.into(),
+            45 => AmendRollout {
+                rollout,
+                spec: self.some_spec(dice),
+            }
+            .into(),
+            46 => ExcludeVariant {
+                rollout,
+                variant: VariantId(1 + u32::from(dice.small(3))),
+                reason,
+            }
+            .into(),
+            _ => ExpediteRollout { rollout, reason }.into(),
+        }
+    }
+
+    fn session_command(&self, what: u8, dice: &mut Dice) -> Command {
+        let session = SessionId(1 + dice.roll(self.state.meta().last_session.0 + 1));
+        match what % 64 {
+            48..=49 => OpenSession {
+                region: region("eu"),
+                address: "decide.example:7443".to_owned(),
+            }
+            .into(),
+            50..=52 => GrantBudget {
+                session,
+                pool: self.some_pool(dice),
+                wanted: dice.roll(300),
+            }
+            .into(),
+            53 => ReturnBudget {
+                session,
+                pool: self.some_pool(dice),
+                unused: dice.roll(100),
+            }
+            .into(),
+            54..=56 => self.some_report(session, dice).into(),
+            57 => CloseSession {
+                session,
+                last: self.some_report(session, dice),
+            }
+            .into(),
+            _ => WriteOffBudget {
+                session,
+                reason: reason(),
+            }
+            .into(),
+        }
+    }
+
+    fn some_registration(&self, dice: &mut Dice) -> RegisterRelease {
+        let mut release = release(some_release(dice).as_str())
+            .component(dice.text(&COMPONENTS))
+            .security_version(dice.roll(7));
+        if dice.one_in(8) {
+            release.manifest.origin = "elsewhere.example".to_owned();
+        }
+        if dice.one_in(8) {
+            release = release.only_for(&["*", "m1/r1/eu/none"]);
+        }
+        let mut registration = match dice.roll(4) {
+            0 => release.signed_by(&self.some_keys(Role::Release, dice)),
+            1 => release.signed_by(&self.some_keys(Role::Operator, dice)),
+            _ => self.registration(release),
+        };
+        if dice.one_in(8) {
+            registration.manifest.push(0);
+        }
+        registration
+    }
+
+    fn some_release_signatures(&self, dice: &mut Dice) -> AddReleaseSignatures {
+        let names: Vec<&ReleaseName> = self.state.releases().iter().map(|(n, _)| n).collect();
+        let name = dice
+            .pick(&names)
+            .map_or_else(|| some_release(dice), |n| (*n).clone());
+        let release = self.state.releases().get(&name);
+        let manifest = release.map_or_else(Vec::new, |release| release.manifest_bytes.clone());
+        let payload_type = crate::release::MANIFEST_PAYLOAD_TYPE;
+        let keys = self.some_keys(Role::Release, dice);
+        AddReleaseSignatures {
+            release: name,
+            signatures: keys
+                .iter()
+                .map(|k| sign(k, payload_type, &manifest))
+                .collect(),
+        }
+    }
+
+    fn some_rotation(&self, dice: &mut Dice) -> RotateKeys {
+        let first = dice.small(6);
+        let mut rotation = self.rotation(&[first, first + 1, first + 2]);
+        if dice.one_in(4) {
+            rotation.epoch = Epoch(rotation.epoch.0 + 1);
+        }
+        rotation.strand = dice.one_in(2);
+        if dice.one_in(4) {
+            // An operator's key as a release key, too.
+            let keys = proposed_keys(&self.keys, Role::Operator, &[first]);
+            let at = usize::from(dice.small(6));
+            if let Some(ProposedRole { keys: proposed, .. }) = rotation.roles.get_mut(at) {
+                proposed.extend(keys);
+                proposed.sort_by_key(|proposed| proposed.key);
+            }
+        }
+        rotation
+    }
+
+    fn some_revocation(&self, dice: &mut Dice) -> RevokeKey {
+        let role = dice.pick(&Role::ALL).copied().unwrap_or(Role::Release);
+        RevokeKey {
+            key: self.keys.public(role, dice.small(5)),
+            reason: reason(),
+            strand: dice.one_in(2),
+        }
+    }
+
+    fn some_hold(&self, dice: &mut Dice) -> SetHold {
+        let kind = match dice.roll(4) {
+            0 => None,
+            1 => Some(HoldKind::Pin(some_release(dice))),
+            _ => Some(HoldKind::Legal),
+        };
+        SetHold {
+            key: HoldKey {
+                device: Pseudonym([dice.small(4); 32]),
+                component: dice.one_in(2).then(|| component("os")),
+            },
+            kind,
+            reason: reason(),
+            expires: self.now.after(Millis(3_600_000 * dice.roll(10))),
+        }
+    }
+
+    fn some_membership(&self, dice: &mut Dice) -> ChangeMembership {
+        let first = dice.roll(4);
+        let member = |id: u64| Member {
+            id: NodeId(id),
+            address: format!("node-{id}.example:7000"),
+            region: region("eu"),
+            voter: id % 2 == 0,
+            checkpoint_key: Some(self.keys.public(Role::Checkpoint, 0)).filter(|_| id == 2),
+        };
+        ChangeMembership {
+            members: (first..first + 1 + dice.roll(3)).map(member).collect(),
+        }
+    }
+
+    fn some_config(&self, dice: &mut Dice) -> SetClusterConfig {
+        let mut config: ClusterConfig = self.state.config().clone();
+        match dice.roll(6) {
+            0 => config.lease = Millis(dice.roll(100_000)),
+            1 => config.silence.firmware = Millis(3_600_000 * dice.roll(100)),
+            2 => config.root_interval = dice.roll(50),
+            3 => config.limits.releases_max = u32::from(dice.small(8)),
+            4 => config.limits.stops_max = u32::from(dice.small(4)),
+            _ => config.credit = dice.roll(1_000),
+        }
+        SetClusterConfig { config }
+    }
+
+    fn some_rollout(&self, dice: &mut Dice) -> RolloutId {
+        let last = self.state.meta().last_rollout.0;
+        // The newest are the ones that something can happen to.
+        RolloutId((last + 1).saturating_sub(dice.roll(4)))
+    }
+
+    fn some_spec(&self, dice: &mut Dice) -> crate::rollout::RolloutSpec {
+        let mut rollout = rollout(some_release(dice).as_str()).audience(&[dice.text(&SELECTORS)]);
+        let waves = 1 + dice.roll(3);
+        for wave in 1..=waves {
+            let percent = u32::try_from(100 * wave / waves).unwrap_or(100);
+            rollout = rollout.wave(percent, dice.roll(12));
+            if dice.one_in(3) {
+                rollout = rollout.cap(100 * wave);
+            }
+        }
+        if dice.one_in(2) {
+            rollout = rollout.back_to(some_release(dice).as_str());
+        }
+        if dice.one_in(3) {
+            rollout = rollout.auto_rollback();
+        }
+        if dice.one_in(3) {
+            rollout = rollout.supersedes(self.some_rollout(dice));
+        }
+        if dice.one_in(3) {
+            rollout = rollout.priority(u32::from(dice.small(3)));
+        }
+        rollout.spec()
+    }
+
+    /// A pool of a budget that is there, or of any rollout.
+    fn some_pool(&self, dice: &mut Dice) -> PoolKey {
+        let pools: Vec<&PoolKey> = self
+            .state
+            .budgets()
+            .iter()
+            .map(|(key, _)| &key.pool)
+            .collect();
+        if let Some(pool) = dice.pick(&pools).filter(|_| !pools.is_empty()) {
+            return (*pool).clone();
+        }
+        PoolKey {
+            rollout: self.some_rollout(dice),
+            wave: WaveIndex(u16::from(dice.small(2))),
+            stratum: super::stratum(1 + u32::from(dice.small(3))),
+            arm: if dice.one_in(4) {
+                Arm::Return
+            } else {
+                Arm::Treatment
+            },
+        }
+    }
+
+    fn some_report(&self, session: SessionId, dice: &mut Dice) -> Report {
+        let pool = self.some_pool(dice);
+        let exposed = dice.roll(60);
+        let verified = dice.roll(exposed + 1);
+        let failed = dice.roll(exposed - verified + 1);
+        let tally = Tally {
+            key: TallyKey {
+                rollout: pool.rollout,
+                wave: pool.wave,
+                stratum: pool.stratum,
+                cohort: self.now.cohort(),
+                arm: pool.arm,
+            },
+            counts: Counts {
+                exposed,
+                verified,
+                failed,
+                ..Counts::default()
+            },
+        };
+        let last = self
+            .state
+            .sessions()
+            .get(&session)
+            .map(|session| session.report_seq);
+        let size = 64 * (last.unwrap_or(0) + 1);
+        Report {
+            session,
+            seq: last.unwrap_or(0) + dice.roll(2),
+            tallies: vec![tally],
+            anchor: dice.one_in(3).then(|| Anchor {
+                origin: "fleet.example/journal/1".to_owned(),
+                size,
+                root: Hash([dice.small(255); 32]),
+                frame_chain: Hash([dice.small(255); 32]),
+            }),
+        }
+    }
+
+    fn some_keys(&self, role: Role, dice: &mut Dice) -> Vec<SigningKey> {
+        let mut keys: Vec<SigningKey> = (0..=dice.small(3))
+            .map(|_| self.keys.key(role, dice.small(5)).clone())
+            .collect();
+        keys.sort_by_key(crate::signature::public_key);
+        keys
+    }
+
+    /// The bytes of a command that somebody has tampered with, or who may not ask for it.
+    fn hostile(&mut self, command: Command, dice: &mut Dice) -> Vec<u8> {
+        let mut proposal = self.proposal(command);
+        let mut signers = self.signers(&proposal.command);
+        match dice.roll(16) {
+            0 => proposal.origin = "elsewhere.example".to_owned(),
+            1 => proposal.epoch = Epoch(proposal.epoch.0 + 1),
+            2 => proposal.epoch = Epoch(proposal.epoch.0.saturating_sub(1)),
+            3 => proposal.not_after = proposal.not_before,
+            4 => proposal.not_before = proposal.not_before.after(Millis(60_000)),
+            5 => proposal.not_after = proposal.not_after.after(VALIDITY_MAX),
+            6 => proposal.base.index = Index(proposal.base.index.0 + 1),
+            7 => proposal.base.chain = Hash([9; 32]),
+            8 => proposal.expected_revision = Some(Revision(dice.roll(30))),
+            9 => drop(signers.pop()),
+            10 => {
+                let role = dice.pick(&Role::ALL).copied().unwrap_or(Role::Node);
+                signers = self.some_keys(role, dice);
+            }
+            11 => return self.replayed(dice),
+            12 => return (0..dice.roll(80)).map(|_| dice.small(255)).collect(),
+            _ => return mutated(seal(&proposal, &signers.iter().collect::<Vec<_>>()), dice),
+        }
+        seal(&proposal, &signers.iter().collect::<Vec<_>>()).to_bytes()
+    }
+
+    fn replayed(&self, dice: &mut Dice) -> Vec<u8> {
+        let earlier = dice.pick(&self.log).map(|(envelope, ..)| envelope.clone());
+        earlier.unwrap_or_default()
+    }
+}
+
+/// Changes signatures, or any one byte.
+fn mutated(mut signed: SignedCommand, dice: &mut Dice) -> Vec<u8> {
+    match dice.roll(5) {
+        0 => signed.signatures.reverse(),
+        1 => signed.signatures.extend(signed.signatures.clone()),
+        2 => {
+            if let Some(first) = signed.signatures.first_mut() {
+                first.signature = SignatureBytes([dice.small(255); 64]);
+            }
+        }
+        3 => signed.detached = Some(vec![0xa0]),
+        _ => {
+            let mut bytes = signed.to_bytes();
+            let len = u64::try_from(bytes.len()).unwrap_or(1);
+            let at = usize::try_from(dice.roll(len)).unwrap_or(0);
+            bytes[at] ^= 1 << dice.small(8);
+            return bytes;
+        }
+    }
+    signed.to_bytes()
+}
+
+fn some_release(dice: &mut Dice) -> ReleaseName {
+    let names = ["r-0", "r-1", "r-2", "r-3", "r-4", "r-5", "r-6"];
+    ReleaseName::new(dice.text(&names)).expect("a release name")
+}
+
+fn some_scope(dice: &mut Dice) -> Scope {
+    Scope {
+        component: component(dice.text(&COMPONENTS)),
+        selector: selector(dice.text(&SELECTORS)),
+    }
+}
+
+fn some_recovery_image(dice: &mut Dice) -> DeclareRecoveryImage {
+    DeclareRecoveryImage {
+        scope: some_scope(dice),
+        image: RecoveryImage {
+            release: ReleaseName::new("factory").expect("a release name"),
+            security_version: SecurityVersion(dice.roll(8)),
+            revision: Revision(0),
+        },
+    }
+}
+
+fn some_stop(dice: &mut Dice) -> EmergencyStop {
+    let scope = match dice.roll(3) {
+        0 => StopScope::Fleet,
+        1 => StopScope::Region(region("eu")),
+        _ => StopScope::Variants(selector(dice.text(&SELECTORS))),
+    };
+    EmergencyStop {
+        scope,
+        covers: StopCovers::Offers,
+        reason: reason(),
+    }
+}
+
+fn some_region_policy(dice: &mut Dice) -> SetRegionPolicy {
+    SetRegionPolicy {
+        region: region(dice.text(&["eu", "us"])),
+        policy: RegionPolicy {
+            offers_allowed: dice.one_in(2),
+            metered_allowed: dice.one_in(2),
+            battery_min_percent: dice.small(120),
+            maintenance: Vec::new(),
+            freezes: Vec::new(),
+            revision: Revision(0),
+        },
+    }
+}

@@ -1,0 +1,250 @@
+//! AUTH-1, exhaustively: each kind of command with each set of signers.
+use std::collections::BTreeSet;
+use tidegate_domain::{
+    Event, Outcome, Rejection, Unauthorized,
+    command::*,
+    config::ClusterConfig,
+    evolve,
+    guard::{HoldKey, RecoveryImage, RegionPolicy, StopCovers, StopScope},
+    id::{
+        Epoch, Pseudonym, Revision, RolloutId, SecurityVersion, SessionId, StateVersion, StopId,
+        VariantId, WaveIndex,
+    },
+    key::Role,
+    node::{PoolKey, Session, SessionStatus},
+    signature::{SigningKey, public_key},
+    tally::Arm,
+    testing::{Fleet, reason, region, release, rollout, scope, stratum, traits},
+};
+
+/// Whom a kind takes, told here a second time from the design: how many operators, or which key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takes {
+    Roots,
+    Operators(usize),
+    DecisionNode,
+    SessionOwner,
+    StoreNode,
+}
+
+/// One command of every kind that nothing in the state makes special.
+fn every_kind(fleet: &Fleet) -> Vec<(Command, Takes)> {
+    use Takes::*;
+    let rollout_id = RolloutId(1);
+    let session = SessionId(1);
+    let report = Report {
+        session,
+        seq: 1,
+        tallies: Vec::new(),
+        anchor: None,
+    };
+    let pool = PoolKey {
+        rollout: rollout_id,
+        wave: WaveIndex(0),
+        stratum: stratum(1),
+        arm: Arm::Treatment,
+    };
+    let key = fleet.keys.public(Role::Release, 0);
+    let name = || "os-1".parse().expect("a release name");
+    let reason = reason();
+    let policy = RegionPolicy {
+        offers_allowed: true,
+        metered_allowed: true,
+        battery_min_percent: 0,
+        maintenance: Vec::new(),
+        freezes: Vec::new(),
+        revision: Revision(0),
+    };
+    let image = RecoveryImage {
+        release: name(),
+        security_version: SecurityVersion(1),
+        revision: Revision(0),
+    };
+    let hold = HoldKey {
+        device: Pseudonym([1; 32]),
+        component: None,
+    };
+    #[rustfmt::skip]
+    let all = vec![
+        (fleet.rotation(&[1, 2, 3]).into(), Roots),
+        (RevokeKey { key, reason: reason.clone(), strand: true }.into(), Operators(2)),
+        (fleet.registration(release("os-1")).into(), Operators(1)),
+        (AddReleaseSignatures { release: name(), signatures: Vec::new() }.into(), Operators(1)),
+        (RevokeRelease { release: name(), reason: reason.clone() }.into(), Operators(1)),
+        (RegisterVariant { traits: traits("m1/r1/eu/none") }.into(), Operators(1)),
+        (DeclareRecoveryImage { scope: scope("os", "*"), image }.into(), Operators(1)),
+        (RaiseFloor { scope: scope("os", "*"), security_version: SecurityVersion(1), reason: reason.clone(), retire: false }.into(), Operators(2)),
+        (CreateRollout { spec: rollout("os-1").spec() }.into(), Operators(1)),
+        (ApproveRollout { rollout: rollout_id }.into(), Operators(2)),
+        (StartRollout { rollout: rollout_id }.into(), Operators(1)),
+        (AdvanceWave { rollout: rollout_id, wave: WaveIndex(0), reason: reason.clone() }.into(), Operators(2)),
+        (PauseRollout { rollout: rollout_id, reason: reason.clone() }.into(), Operators(1)),
+        (ResumeRollout { rollout: rollout_id, reason: reason.clone() }.into(), Operators(1)),
+        (HaltRollout { rollout: rollout_id, reason: reason.clone() }.into(), Operators(1)),
+        (RollBack { rollout: rollout_id, reason: reason.clone() }.into(), Operators(1)),
+        (CompleteRollout { rollout: rollout_id }.into(), Operators(1)),
+        (AmendRollout { rollout: rollout_id, spec: rollout("os-1").spec() }.into(), Operators(1)),
+        (ExcludeVariant { rollout: rollout_id, variant: VariantId(1), reason: reason.clone() }.into(), Operators(1)),
+        (ExpediteRollout { rollout: rollout_id, reason: reason.clone() }.into(), Operators(2)),
+        (EmergencyStop { scope: StopScope::Fleet, covers: StopCovers::Both, reason: reason.clone() }.into(), Operators(1)),
+        (LiftStop { stop: StopId(1), reason: reason.clone() }.into(), Operators(2)),
+        (SetRegionPolicy { region: region("eu"), policy }.into(), Operators(1)),
+        (SetHold { key: hold, kind: None, reason: reason.clone(), expires: fleet.now }.into(), Operators(1)),
+        (OpenSession { region: region("eu"), address: "d:1".to_owned() }.into(), DecisionNode),
+        (CloseSession { session, last: report.clone() }.into(), SessionOwner),
+        (GrantBudget { session, pool: pool.clone(), wanted: 1 }.into(), SessionOwner),
+        (ReturnBudget { session, pool, unused: 1 }.into(), SessionOwner),
+        (WriteOffBudget { session, reason }.into(), Operators(2)),
+        (report.into(), SessionOwner),
+        (Tick {}.into(), StoreNode),
+        (ChangeMembership { members: Vec::new() }.into(), Operators(2)),
+        (SetClusterConfig { config: ClusterConfig::initial() }.into(), Operators(2)),
+        (RaiseStateVersion { version: StateVersion(9) }.into(), Operators(2)),
+    ];
+    all
+}
+
+/// Every set of signers that is worth telling apart: up to two keys of each role, trusted ones and
+/// one that the epoch does not know, and the owner of the session.
+fn signer_sets(fleet: &Fleet) -> Vec<(String, Vec<SigningKey>)> {
+    let key = |role, number| fleet.keys.key(role, number).clone();
+    let mut sets = vec![("nobody".to_owned(), Vec::new())];
+    for role in Role::ALL {
+        for number in [0, 1, 5] {
+            sets.push((format!("{role} {number}"), vec![key(role, number)]));
+        }
+        sets.push((format!("{role} 0+1"), vec![key(role, 0), key(role, 1)]));
+        sets.push((format!("{role} 0+5"), vec![key(role, 0), key(role, 5)]));
+        for other in Role::ALL.into_iter().filter(|other| *other > role) {
+            let pair = vec![key(role, 0), key(other, 0)];
+            sets.push((format!("{role} 0, {other} 0"), pair));
+        }
+    }
+    let roots = [0, 1, 2, 3].map(|number| key(Role::Root, number));
+    sets.push(("roots of both epochs".to_owned(), roots.to_vec()));
+    sets.push(("old roots and one new".to_owned(), roots[..2].to_vec()));
+    sets.push(("new roots and one old".to_owned(), roots[2..].to_vec()));
+    sets
+}
+
+/// Whether a set of signers is enough, counted here by hand.
+fn suffices(fleet: &Fleet, takes: Takes, signers: &[SigningKey], owner: &SigningKey) -> bool {
+    let raw: BTreeSet<_> = signers
+        .iter()
+        .map(SigningKey::verifying_key)
+        .map(|k| k.to_bytes())
+        .collect();
+    let of = |role, numbers: &[u8]| {
+        let trusted = numbers
+            .iter()
+            .filter(|n| raw.contains(&fleet.keys.public(role, **n).0));
+        trusted.count()
+    };
+    match takes {
+        // The old epoch trusts 0, 1, 2 and the new one 1, 2, 3; two of each have to sign.
+        Takes::Roots => of(Role::Root, &[0, 1, 2]) >= 2 && of(Role::Root, &[1, 2, 3]) >= 2,
+        Takes::Operators(needed) => of(Role::Operator, &[0, 1, 2]) >= needed,
+        Takes::DecisionNode => of(Role::Decision, &[0, 1, 2]) >= 1,
+        Takes::SessionOwner => raw.contains(&owner.verifying_key().to_bytes()),
+        Takes::StoreNode => of(Role::Node, &[0, 1, 2]) >= 1,
+    }
+}
+
+#[test]
+fn every_kind_takes_exactly_its_signers() {
+    let mut fleet = Fleet::new();
+    let owner = fleet.keys.key(Role::Decision, 0).clone();
+    open_session_of(&mut fleet, &owner);
+    let sets = signer_sets(&fleet);
+    let kinds: BTreeSet<u16> = every_kind(&fleet).iter().map(|(c, _)| c.kind()).collect();
+    assert_eq!(
+        kinds.len(),
+        (0..u16::MAX)
+            .filter(|k| Command::kind_name(*k).is_some())
+            .count()
+    );
+    for (command, takes) in every_kind(&fleet) {
+        for (who, signers) in &sets {
+            let mut trial = fleet.clone();
+            let proposal = trial.proposal(command.clone());
+            let envelope = seal(&proposal, &signers.iter().collect::<Vec<_>>()).to_bytes();
+            let outcome = trial.apply(&envelope).outcome.clone();
+            let authorized = !matches!(outcome, Outcome::Rejected(Rejection::Unauthorized(_)));
+            let expected = suffices(&fleet, takes, signers, &owner);
+            assert_eq!(
+                authorized,
+                expected,
+                "{} by {who}: {outcome:?}",
+                command.name()
+            );
+        }
+    }
+}
+
+/// Opens a session whatever budgets think of it: this is about signatures.
+fn open_session_of(fleet: &mut Fleet, owner: &SigningKey) {
+    let session = Session {
+        id: SessionId(1),
+        key: public_key(owner),
+        region: region("eu"),
+        address: "decide.example:7443".to_owned(),
+        status: SessionStatus::Open,
+        report_seq: 0,
+        anchor: None,
+        opened_at: fleet.now,
+        revision: Revision(0),
+    };
+    evolve(&mut fleet.state, &Event::SessionOpened(session)).expect("there is no session 1");
+}
+
+#[test]
+fn before_the_ceremony_only_the_ceremony_is_heard() {
+    let fleet = Fleet::unborn();
+    for (command, _) in every_kind(&Fleet::new()).into_iter().skip(1) {
+        let mut trial = fleet.clone();
+        let proposal = trial.proposal(command);
+        let operators = [0, 1].map(|n| fleet.keys.key(Role::Operator, n));
+        let envelope = seal(&proposal, &operators).to_bytes();
+        let outcome = &trial.apply(&envelope).outcome;
+        let expected = Outcome::Rejected(Rejection::Unauthorized(Unauthorized::NoKeys));
+        assert_eq!(outcome, &expected);
+    }
+    let mut born = fleet.clone();
+    let ceremony = born.rotation(&[0, 1, 2]);
+    born.accept(ceremony);
+    assert_eq!(born.state.keys().epoch, Epoch(1));
+}
+
+/// Every single byte of an envelope counts: change any bit of it and nothing happens.
+#[test]
+fn no_byte_of_an_envelope_can_be_changed() {
+    let mut fleet = Fleet::new();
+    let stop = EmergencyStop {
+        scope: StopScope::Fleet,
+        covers: StopCovers::Both,
+        reason: reason(),
+    };
+    let lift = LiftStop {
+        stop: StopId(1),
+        reason: reason(),
+    };
+    fleet.accept(stop);
+    // By a quorum: more to tamper with.
+    let envelope = fleet.sealed(lift).to_bytes();
+    let mut honest = fleet.clone();
+    assert!(matches!(
+        honest.apply(&envelope).outcome,
+        Outcome::Accepted(_)
+    ));
+    for at in 0..envelope.len() {
+        for bit in 0..8 {
+            let mut tampered = envelope.clone();
+            tampered[at] ^= 1 << bit;
+            let mut trial = fleet.clone();
+            let outcome = trial.apply(&tampered).outcome.clone();
+            let refused = matches!(outcome, Outcome::Rejected(Rejection::Unauthorized(_)));
+            assert!(refused, "byte {at} bit {bit}: {outcome:?}");
+            assert_eq!(trial.state.stops(), fleet.state.stops());
+        }
+    }
+}
