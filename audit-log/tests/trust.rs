@@ -163,98 +163,67 @@ fn a_policy_is_printed_as_it_is_parsed() {
     );
 }
 
+fn refuse(file: &str, line: usize, reason: PolicyReason) {
+    let error = Policy::parse(file.as_bytes()).unwrap_err();
+    assert_eq!((error.line, error.reason), (line, reason), "{file}");
+}
+
 #[test]
 fn policy_errors_name_the_line() {
-    let (l, w1, w2) = (log_key().verifier().to_string(), vkey(1), vkey(2));
-    let same_key_as_log = VerifierKey::new(
-        KeyName::new("double").unwrap(),
-        SignatureKind::Cosignature,
-        log_key().verifier().public(),
-    );
-    let same_key_as_log = same_key_as_log.unwrap();
-    let renamed = VerifierKey::new(
-        KeyName::new("w").unwrap(),
-        SignatureKind::Cosignature,
-        w1.public(),
-    );
-    let renamed = renamed.unwrap();
     use PolicyReason::*;
-    for (file, line, reason) in [
-        (format!("log {l}\n"), 2, NoQuorum),
-        (String::new(), 1, NoQuorum),
-        (format!("log {l}\nquorum none\nquorum none"), 3, QuorumTwice),
-        (format!("log {w1}\nquorum none"), 1, WrongKind),
-        (format!("witness a {l}\nquorum a"), 1, WrongKind),
-        (format!("log {l}\nlog {l}\nquorum none"), 2, KeyTwice),
-        (
-            format!("log {l}\nwitness a {same_key_as_log}\nquorum a"),
-            2,
-            KeyTwice,
-        ),
-        (
-            format!("witness a {w1}\nwitness b {renamed}\nquorum a"),
-            2,
-            KeyTwice,
-        ),
-        (
-            format!("witness a {w1}\nwitness a {w2}\nquorum a"),
-            2,
-            NameTwice,
-        ),
-        (format!("witness none {w1}\nquorum none"), 1, NameTwice),
-        (
-            format!("witness a {w1}\ngroup g 1 a b\nquorum g"),
-            2,
-            UnknownName,
-        ),
-        (format!("quorum a\nwitness a {w1}"), 1, UnknownName),
-        (
-            format!("witness a {w1}\ngroup g 1 none\nquorum g"),
-            2,
-            UnknownName,
-        ),
-        (
-            format!("witness a {w1}\ngroup g 1 a a\nquorum g"),
-            2,
-            MemberTwice,
-        ),
-        (
-            format!("witness a {w1}\ngroup g 1 a\ngroup h 1 a\nquorum g"),
-            3,
-            MemberTwice,
-        ),
-        (
-            format!("witness a {w1}\ngroup g 0 a\nquorum g"),
-            2,
-            Threshold,
-        ),
-        (
-            format!("witness a {w1}\ngroup g 2 a\nquorum g"),
-            2,
-            Threshold,
-        ),
-        (
-            format!("witness a {w1}\ngroup g 01 a\nquorum g"),
-            2,
-            Threshold,
-        ),
-        (
-            format!("witness a {w1}\ngroup g all\nquorum g"),
-            2,
-            Threshold,
-        ),
-        ("quorum".to_owned(), 1, Syntax),
-        ("witnesses a b".to_owned(), 1, Syntax),
-        ("quorum none\r\n".to_owned(), 1, ControlCharacter),
-        (
-            "log nonsense\nquorum none".to_owned(),
-            1,
-            Key(KeyError::Form),
-        ),
+    let w1 = format!("witness a {}", vkey(1));
+    for (rest, line, reason) in [
+        ("", 1, NoQuorum),
+        ("quorum a\nquorum a", 3, QuorumTwice),
+        ("group a 1 a\nquorum a", 2, NameTwice),
+        ("group none 1 a\nquorum a", 2, NameTwice),
+        ("group g 1 a b\nquorum g", 2, UnknownName),
+        ("group g 1 none\nquorum g", 2, UnknownName),
+        ("quorum g\ngroup g 1 a", 2, UnknownName),
+        ("group g 1 a a\nquorum g", 2, MemberTwice),
+        ("group g 1 a\ngroup h 1 a\nquorum g", 3, MemberTwice),
+        ("group g 0 a\nquorum g", 2, Threshold),
+        ("group g 2 a\nquorum g", 2, Threshold),
+        ("group g 01 a\nquorum g", 2, Threshold),
+        ("group g all\nquorum g", 2, Threshold),
+        ("quorum", 2, Syntax),
+        ("witnesses a b", 2, Syntax),
+        ("quorum none\r", 2, ControlCharacter),
+        ("log nonsense\nquorum a", 2, Key(KeyError::Form)),
     ] {
-        let error = Policy::parse(file.as_bytes()).unwrap_err();
-        assert_eq!((error.line, error.reason), (line, reason), "{file}");
+        let file = if rest.is_empty() {
+            w1.clone()
+        } else {
+            format!("{w1}\n{rest}")
+        };
+        refuse(&file, line, reason);
     }
+    refuse("", 1, NoQuorum);
+}
+
+#[test]
+fn a_key_stands_once_in_a_policy_and_in_its_own_role() {
+    let (log, w1) = (log_key().verifier().clone(), vkey(1));
+    let as_witness = |name: &str, public: &[u8; 32]| {
+        let name = KeyName::new(name).unwrap();
+        VerifierKey::new(name, SignatureKind::Cosignature, public).unwrap()
+    };
+    let log_again = as_witness("double", log.public());
+    let w1_again = as_witness("renamed", w1.public());
+    use PolicyReason::*;
+    refuse(&format!("log {w1}\nquorum none"), 1, WrongKind);
+    refuse(&format!("witness a {log}\nquorum a"), 1, WrongKind);
+    refuse(&format!("log {log}\nlog {log}\nquorum none"), 2, KeyTwice);
+    refuse(
+        &format!("log {log}\nwitness a {log_again}\nquorum a"),
+        2,
+        KeyTwice,
+    );
+    refuse(
+        &format!("witness a {w1}\nwitness b {w1_again}\nquorum a"),
+        2,
+        KeyTwice,
+    );
 }
 
 #[test]
