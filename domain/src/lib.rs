@@ -22,6 +22,7 @@
 )]
 
 pub mod apply;
+pub mod baseline;
 pub mod bucket;
 pub mod canonical;
 pub mod command;

@@ -133,6 +133,21 @@ impl Selector {
     }
 }
 
+impl Selector {
+    /// The variants that are in both sets; `None` if there can be none.
+    pub fn meet(&self, other: &Self) -> Option<Self> {
+        fn both<T: Clone>(a: &Option<T>, b: &Option<T>) -> Option<T> {
+            a.as_ref().or(b.as_ref()).cloned()
+        }
+        self.overlaps(other).then(|| Self {
+            model: both(&self.model, &other.model),
+            revision: both(&self.revision, &other.revision),
+            region: both(&self.region, &other.region),
+            carrier: both(&self.carrier, &other.carrier),
+        })
+    }
+}
+
 fn allows<T: PartialEq>(wanted: &Option<T>, found: &T) -> bool {
     wanted.as_ref().is_none_or(|wanted| wanted == found)
 }

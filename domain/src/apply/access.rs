@@ -1,7 +1,7 @@
 //! Who may ask for what: one table, used by `apply`, by the door, and by whoever collects approvals.
 use crate::{
     command::{AmendRollout, Command, ResumeRollout},
-    decide::rollouts,
+    decide::amend,
     id::SessionId,
     rollout::Life,
     state::State,
@@ -58,11 +58,15 @@ pub fn demand(state: &State, command: &Command) -> Demand {
         | Command::RaiseStateVersion(_) => Demand::OperatorQuorum,
         Command::ResumeRollout(ResumeRollout { rollout, reason: _ }) => {
             let life = state.rollouts().get(rollout).map(|rollout| &rollout.life);
-            quorum_if(matches!(life, Some(Life::Halted { .. })))
+            // HALT-2: whatever is not a mere pause is a halt, of a rollout that is over or forgotten too.
+            quorum_if(!matches!(life, Some(Life::Paused { .. })))
         }
         Command::AmendRollout(AmendRollout { rollout, spec }) => {
             let before = state.rollouts().get(rollout);
-            quorum_if(before.is_some_and(|before| rollouts::widens(&before.spec, spec)))
+            quorum_if(before.is_some_and(|before| {
+                // Nobody has approved a draft yet.
+                before.life != Life::Draft && amend::widens(&before.spec, spec)
+            }))
         }
         Command::OpenSession(_) => Demand::Decision,
         Command::CloseSession(close) => Demand::Session(close.session),

@@ -1,49 +1,473 @@
 //! Decisions on sessions, budgets and reports.
-use super::{Decision, undecided};
+use super::{Decision, barriers, check_limit, invalid};
 use crate::{
     apply::Context,
     command::{CloseSession, GrantBudget, OpenSession, Report, ReturnBudget, WriteOffBudget},
-    id::PublicKey,
+    derived::kind_of,
+    event::Event,
+    evolve::{stratum_credit, waves_of},
+    guard::{Stop, StopScope},
+    id::{PublicKey, SessionId, WaveIndex},
+    node::{Anchor, Budget, BudgetKey, PoolKey, Session, SessionStatus},
+    rejection::Rejection,
+    rollout::{Life, Rollout},
     state::State,
+    tally::{Arm, COUNT_MAX, Counts, LATENCY_BUCKETS, SessionTallyKey, TallyKey},
+    variant::{Selector, VariantTraits},
 };
+use std::collections::BTreeMap;
+
+/// Longest address of a decision node, in bytes.
+const ADDRESS_BYTES_MAX: usize = 256;
+/// Longest origin of a journal, in bytes.
+const ORIGIN_BYTES_MAX: usize = 256;
+/// Most admissions that one grant may ask for.
+const WANTED_MAX: u64 = 1 << 32;
 
 pub(super) fn open_session(
-    _state: &State,
-    _arguments: &OpenSession,
-    _key: Option<&PublicKey>,
-    _context: &Context,
+    state: &State,
+    arguments: &OpenSession,
+    key: Option<&PublicKey>,
+    context: &Context,
 ) -> Decision {
-    Err(undecided())
+    let OpenSession { region, address } = arguments;
+    if address.is_empty() || address.len() > ADDRESS_BYTES_MAX {
+        return Err(invalid(
+            "address",
+            format!("1 to {ADDRESS_BYTES_MAX} bytes"),
+        ));
+    }
+    let ended = state.derived.ended_sessions.len();
+    let open = state.sessions().len().saturating_sub(ended);
+    check_limit("open sessions", open, state.config().limits.sessions_max)?;
+    let key = key.ok_or_else(|| invalid("signatures", "the session's key signs"))?;
+    let last = state.meta().last_session;
+    Ok(vec![Event::SessionOpened(Session {
+        id: SessionId(last.0.saturating_add(1)),
+        key: *key,
+        region: region.clone(),
+        address: address.clone(),
+        status: SessionStatus::Open,
+        report_seq: 0,
+        anchor: None,
+        opened_at: context.time,
+        revision: context.revision(),
+    })])
 }
 
+fn open_one(state: &State, session: SessionId) -> Result<&Session, Rejection> {
+    let row = state.sessions().get(&session);
+    let row = row.ok_or(Rejection::UnknownSession { session })?;
+    match row.status {
+        SessionStatus::Open => Ok(row),
+        SessionStatus::Closed { .. } | SessionStatus::WrittenOff { .. } => {
+            Err(Rejection::SessionOver { session })
+        }
+    }
+}
+
+/// The session's last word. What it held and did not use comes back by consequence.
 pub(super) fn close_session(
-    _state: &State,
-    _arguments: &CloseSession,
-    _context: &Context,
+    state: &State,
+    arguments: &CloseSession,
+    context: &Context,
 ) -> Decision {
-    Err(undecided())
+    let CloseSession { session, last } = arguments;
+    if last.session != *session {
+        return Err(invalid("last.session", "the session that is closed"));
+    }
+    let mut events = report(state, last, context)?;
+    events.push(Event::SessionClosed { session: *session });
+    Ok(events)
 }
 
-pub(super) fn grant(_state: &State, _arguments: &GrantBudget, _context: &Context) -> Decision {
-    Err(undecided())
+/// Grants as much of what is wanted as cap, credit and pacing have room for.
+pub(super) fn grant(state: &State, arguments: &GrantBudget, context: &Context) -> Decision {
+    let GrantBudget {
+        session,
+        pool,
+        wanted,
+    } = arguments;
+    open_one(state, *session)?;
+    if !(1..=WANTED_MAX).contains(wanted) {
+        return Err(invalid(
+            "wanted",
+            format!("1 to {WANTED_MAX}, not {wanted}"),
+        ));
+    }
+    let rollout = super::rollouts::get(state, pool.rollout)?;
+    check_admits(state, rollout, pool)?;
+    let room = room(state, rollout, pool, context);
+    match room.iter().min_by_key(|(_, room)| *room) {
+        Some((what, 0)) => Err(no_admissions(*what)),
+        least => Ok(vec![Event::BudgetGranted {
+            session: *session,
+            pool: pool.clone(),
+            count: least.map_or(*wanted, |(_, room)| (*room).min(*wanted)),
+        }]),
+    }
+}
+
+fn no_admissions(detail: impl Into<String>) -> Rejection {
+    Rejection::NoAdmissions {
+        detail: detail.into(),
+    }
+}
+
+/// Whether a pool admits anybody at all, however few.
+fn check_admits(state: &State, rollout: &Rollout, pool: &PoolKey) -> Result<(), Rejection> {
+    let variant = pool.stratum.variant;
+    let known = state.variants().get(&variant);
+    let traits = &known.ok_or(Rejection::UnknownVariant { variant })?.traits;
+    let audience = &rollout.spec.audience;
+    let channel = &pool.stratum.channel;
+    if !audience.matches(traits)
+        || !(audience.channels.is_empty() || audience.channels.contains(channel))
+    {
+        return Err(no_admissions("audience: the stratum is not in it"));
+    }
+    if rollout
+        .wave(pool.wave)
+        .is_none_or(|(_, wave)| wave.opened.is_none())
+    {
+        return Err(no_admissions("wave: it is not open"));
+    }
+    if let Some(stop) = stop_of(state, pool.arm, traits) {
+        return Err(no_admissions(format!(
+            "stop: emergency stop {} is in force",
+            stop.id
+        )));
+    }
+    match pool.arm {
+        Arm::Control => Err(invalid("pool.arm", "control is not offered anything")),
+        Arm::Return if rollout.returns(variant) => Ok(()),
+        Arm::Return => Err(no_admissions(format!(
+            "wave: nobody goes back, the rollout is {}",
+            rollout.life.name()
+        ))),
+        Arm::Treatment if rollout.life != Life::Running => Err(no_admissions(format!(
+            "wave: the rollout is {}",
+            rollout.life.name()
+        ))),
+        Arm::Treatment if rollout.excluded.contains_key(&variant) => {
+            Err(no_admissions("wave: the variant is excluded"))
+        }
+        Arm::Treatment => {
+            let exact = Selector::exactly(traits);
+            let mut alone = audience.clone();
+            alone.selectors = std::collections::BTreeSet::from([exact]);
+            barriers::check_bars(state, &rollout.spec.release, &alone, Some(rollout.id))
+        }
+    }
+}
+
+/// The emergency stop that keeps a variant from offers (or from returns), if there is one.
+pub(crate) fn stop_of<'a>(state: &'a State, arm: Arm, traits: &VariantTraits) -> Option<&'a Stop> {
+    let bars = |stop: &Stop| match arm {
+        Arm::Treatment | Arm::Control => stop.covers.offers(),
+        Arm::Return => stop.covers.returns(),
+    };
+    let covers = |stop: &Stop| match &stop.scope {
+        StopScope::Fleet => true,
+        StopScope::Region(region) => *region == traits.region,
+        StopScope::Variants(selector) => selector.matches(traits),
+    };
+    let mut stops = state.stops().iter().map(|(_, stop)| stop);
+    stops.find(|stop| bars(stop) && covers(stop))
+}
+
+/// What limits a pool, and how many admissions each limit has room for.
+pub(crate) fn room(
+    state: &State,
+    rollout: &Rollout,
+    pool: &PoolKey,
+    context: &Context,
+) -> Vec<(&'static str, u64)> {
+    let unresolved = waves_of(state, pool).fold(0_u64, |sum, (_, pool)| {
+        sum.saturating_add(pool.unresolved())
+    });
+    let credit = stratum_credit(state, pool).saturating_sub(unresolved);
+    let mut room = vec![("credit", credit)];
+    if pool.arm == Arm::Treatment {
+        room.extend(cap_room(rollout, pool.wave).map(|cap| ("cap", cap)));
+        room.extend(pacing_room(rollout, pool.wave, context).map(|left| ("pacing", left)));
+    }
+    room
+}
+
+/// WAVE-3: caps count a wave and all before it, so that an admission to an early wave counts
+/// against the cap of every later one too.
+fn cap_room(rollout: &Rollout, wave: WaveIndex) -> Option<u64> {
+    let mut admitted = 0_u64;
+    let mut least: Option<u64> = None;
+    let waves = rollout.spec.waves.iter().zip(&rollout.waves).enumerate();
+    for (at, (spec, state)) in waves {
+        admitted = admitted.saturating_add(state.admitted);
+        if at < usize::from(wave.0) {
+            continue;
+        }
+        if let Some(cap) = spec.cap {
+            let room = cap.saturating_sub(admitted);
+            least = Some(least.map_or(room, |least| least.min(room)));
+        }
+    }
+    least
+}
+
+fn pacing_room(rollout: &Rollout, wave: WaveIndex, context: &Context) -> Option<u64> {
+    let (spec, state) = rollout.wave(wave)?;
+    let pacing = spec.pacing?;
+    let hour = context.time.cohort();
+    let paced = state.paced.filter(|paced| paced.hour == hour);
+    let granted = paced.map_or(0, |paced| paced.granted);
+    Some(pacing.admissions_per_hour.saturating_sub(granted))
 }
 
 pub(super) fn return_unused(
-    _state: &State,
-    _arguments: &ReturnBudget,
+    state: &State,
+    arguments: &ReturnBudget,
     _context: &Context,
 ) -> Decision {
-    Err(undecided())
+    let ReturnBudget {
+        session,
+        pool,
+        unused,
+    } = arguments;
+    open_one(state, *session)?;
+    let held = budget_of(state, *session, pool).held();
+    if *unused == 0 || *unused > held {
+        return Err(Rejection::ReturnExceedsHeld {
+            existing: held,
+            requested: *unused,
+        });
+    }
+    Ok(vec![Event::BudgetReturned {
+        session: *session,
+        pool: pool.clone(),
+        count: *unused,
+    }])
 }
 
-pub(super) fn write_off(
-    _state: &State,
-    _arguments: &WriteOffBudget,
-    _context: &Context,
-) -> Decision {
-    Err(undecided())
+fn budget_of(state: &State, session: SessionId, pool: &PoolKey) -> Budget {
+    let key = BudgetKey {
+        session,
+        pool: pool.clone(),
+    };
+    state.budgets().get(&key).cloned().unwrap_or_default()
 }
 
-pub(super) fn report(_state: &State, _arguments: &Report, _context: &Context) -> Decision {
-    Err(undecided())
+/// Gives a dead session up; `authorize` has counted the quorum. What it held frees its credit, but
+/// stays admitted: it may have been used, and WAVE-3 holds under any fault.
+pub(super) fn write_off(state: &State, arguments: &WriteOffBudget, _context: &Context) -> Decision {
+    let WriteOffBudget { session, reason } = arguments;
+    open_one(state, *session)?;
+    Ok(vec![Event::SessionWrittenOff {
+        session: *session,
+        reason: reason.clone(),
+    }])
+}
+
+/// A report: each tally is cumulative in its session, so that a retry says the same and a greater
+/// one replaces a smaller.
+///
+/// Tallies of rollouts that are forgotten, and of cohorts that are past the silence horizon and
+/// folded away, are passed over: their exposures are resolved as silent. Exposures that a node
+/// could not report in time (it was cut off for longer than the horizon) it counts in the cohort
+/// of the hour in which it reports them.
+pub(super) fn report(state: &State, report: &Report, context: &Context) -> Decision {
+    let Report {
+        session: id,
+        seq,
+        tallies,
+        anchor,
+    } = report;
+    let session = open_one(state, *id)?;
+    if *seq <= session.report_seq {
+        return Err(Rejection::ReportNotNewer {
+            existing: session.report_seq,
+            requested: *seq,
+        });
+    }
+    if let Some(anchor) = anchor {
+        check_anchor(session.anchor.as_ref(), anchor)?;
+    }
+    let max = state.config().limits.report_tallies_max;
+    if tallies.len() as u64 > u64::from(max) {
+        return Err(Rejection::LimitReached {
+            what: "tallies in one report".to_owned(),
+            max: u64::from(max),
+        });
+    }
+    if !tallies.is_sorted_by(|a, b| a.key < b.key) {
+        return Err(invalid("tallies", "sorted by key, each key once"));
+    }
+    let mut exposed: BTreeMap<PoolKey, u64> = BTreeMap::new();
+    let mut events = vec![Event::Reported {
+        session: *id,
+        seq: *seq,
+        anchor: anchor.clone(),
+    }];
+    for tally in tallies {
+        let more = match check_tally(state, *id, &tally.key, &tally.counts, context)? {
+            Some(more) if more != Counts::default() => more,
+            Some(_) | None => continue,
+        };
+        if let Some(pool) = tally.key.pool() {
+            let sum = exposed.entry(pool).or_default();
+            *sum = sum.saturating_add(more.exposed);
+        }
+        events.push(Event::Tallied {
+            session: *id,
+            key: tally.key.clone(),
+            counts: Box::new(tally.counts.clone()),
+        });
+    }
+    check_grants(state, *id, &exposed)?;
+    Ok(events)
+}
+
+/// A journal only grows, and what it said stays said.
+fn check_anchor(before: Option<&Anchor>, anchor: &Anchor) -> Result<(), Rejection> {
+    if anchor.origin.is_empty() || anchor.origin.len() > ORIGIN_BYTES_MAX {
+        let detail = format!("1 to {ORIGIN_BYTES_MAX} bytes");
+        return Err(invalid("anchor.origin", detail));
+    }
+    let Some(before) = before else {
+        return Ok(());
+    };
+    if anchor.origin != before.origin {
+        return Err(invalid("anchor.origin", "a session has one journal"));
+    }
+    if anchor.size < before.size {
+        return Err(Rejection::AnchorGoesBack {
+            existing: before.size,
+            requested: anchor.size,
+        });
+    }
+    if anchor.size == before.size && anchor != before {
+        return Err(invalid(
+            "anchor.root",
+            "the journal of this size had another",
+        ));
+    }
+    Ok(())
+}
+
+/// What a tally adds to what the session said before; `None` if it is passed over.
+fn check_tally(
+    state: &State,
+    session: SessionId,
+    key: &TallyKey,
+    counts: &Counts,
+    context: &Context,
+) -> Result<Option<Counts>, Rejection> {
+    let refused = |detail: &str| Rejection::TallyInconsistent {
+        rollout: key.rollout,
+        detail: detail.to_owned(),
+    };
+    if let Some(detail) = does_not_add_up(counts) {
+        return Err(refused(detail));
+    }
+    let Some(rollout) = state.rollouts().get(&key.rollout) else {
+        if key.rollout <= state.meta().last_rollout {
+            return Ok(None);
+        }
+        return Err(Rejection::UnknownRollout {
+            rollout: key.rollout,
+        });
+    };
+    if rollout.folded {
+        return Ok(None);
+    }
+    match rollout.wave(key.wave) {
+        None => return Err(refused("there is no such wave")),
+        Some((_, wave)) if wave.opened.is_none() && key.arm != Arm::Control => {
+            return Err(refused("the wave is not open"));
+        }
+        Some(_) => {}
+    }
+    if !state.variants().contains(&key.stratum.variant) {
+        return Err(refused("there is no such variant"));
+    }
+    if key.cohort.0 > context.time.cohort().0.saturating_add(1) {
+        return Err(refused("the cohort lies in the future"));
+    }
+    if !state.cohorts().contains(key) && is_mature(state, key, context) {
+        return Ok(None);
+    }
+    let own = SessionTallyKey {
+        session,
+        tally: key.clone(),
+    };
+    let before = state.tallies().get(&own).map(|row| row.counts.clone());
+    let before = before.unwrap_or_default();
+    if !counts.is_at_least(&before) {
+        return Err(refused("a counter falls"));
+    }
+    let more = counts.minus(&before);
+    Ok(Some(more))
+}
+
+fn does_not_add_up(counts: &Counts) -> Option<&'static str> {
+    let Counts {
+        exposed,
+        downloaded,
+        installed,
+        verified,
+        failed,
+        reverted,
+        silent,
+        errors,
+        operations,
+        correct,
+        predictions,
+        latency,
+    } = counts;
+    let greatest = [exposed, operations, predictions, verified, failed, reverted]
+        .into_iter()
+        .chain(latency)
+        .max();
+    if greatest.is_some_and(|greatest| *greatest > COUNT_MAX) {
+        return Some("a counter is beyond 2^52");
+    }
+    if *silent != 0 {
+        return Some("silence is derived, never reported");
+    }
+    if counts.spoken() > *exposed || downloaded > exposed || installed > exposed {
+        return Some("more outcomes than exposures");
+    }
+    if errors > operations || correct > predictions {
+        return Some("a part is greater than its whole");
+    }
+    if !latency.is_empty() && latency.len() != LATENCY_BUCKETS {
+        return Some("the latency histogram has another number of buckets");
+    }
+    None
+}
+
+/// Whether a cohort is past the silence horizon of its rollout's kind.
+pub(crate) fn is_mature(state: &State, key: &TallyKey, context: &Context) -> bool {
+    let kind = kind_of(state, key.rollout);
+    kind.is_none_or(|kind| {
+        let horizon = state.config().silence.of(kind);
+        key.cohort.end().after(horizon) <= context.time
+    })
+}
+
+/// WAVE-3: a node may report no exposure that it was not granted.
+fn check_grants(
+    state: &State,
+    session: SessionId,
+    exposed: &BTreeMap<PoolKey, u64>,
+) -> Result<(), Rejection> {
+    for (pool, more) in exposed {
+        let budget = budget_of(state, session, pool);
+        if *more > budget.held() {
+            return Err(Rejection::ReportExceedsGrants {
+                existing: budget.granted.saturating_sub(budget.returned),
+                requested: budget.spent.saturating_add(*more),
+            });
+        }
+    }
+    Ok(())
 }

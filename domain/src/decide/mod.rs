@@ -1,10 +1,14 @@
 //! Decisions: which events a command brings about, or why it is refused. They only read.
+pub(crate) mod amend;
+pub(crate) mod barriers;
 mod budgets;
 mod cluster;
 mod guards;
 mod keys;
 mod releases;
+mod rollback;
 pub(crate) mod rollouts;
+mod spec;
 
 use crate::{
     apply::{Context, Verified},
@@ -30,7 +34,7 @@ pub(crate) fn decide(state: &State, command: &Verified<Command>, context: &Conte
         Command::HaltRollout(arguments) => rollouts::halt(state, arguments, context),
         Command::RollBack(arguments) => rollouts::roll_back(state, arguments, context),
         Command::CompleteRollout(arguments) => rollouts::complete(state, arguments, context),
-        Command::AmendRollout(arguments) => rollouts::amend(state, arguments, context),
+        Command::AmendRollout(arguments) => amend::amend(state, arguments, context),
         Command::ExcludeVariant(arguments) => rollouts::exclude(state, arguments, context),
         Command::ExpediteRollout(arguments) => rollouts::expedite(state, arguments, context),
         Command::OpenSession(arguments) => {
@@ -118,11 +122,6 @@ pub(crate) fn revision_of(state: &State, command: &Command) -> Result<Revision, 
         }
     };
     Ok(found.unwrap_or_default())
-}
-
-/// Refuses what this build does not decide yet.
-fn undecided() -> Rejection {
-    invalid("kind", "not decided by this build")
 }
 
 /// Refuses a value.

@@ -1,73 +1,466 @@
-//! Decisions on rollouts: their life, waves, and changes.
-use super::{Decision, undecided};
+//! Decisions on the life of rollouts: create, approve, start, override, pause, halt, go back,
+//! complete.
+use super::{Decision, barriers, check_limit, invalid, rollback, spec};
 use crate::{
     apply::Context,
+    baseline::baseline_of,
+    bucket::rollout_salt,
     command::{
-        AdvanceWave, AmendRollout, ApproveRollout, CompleteRollout, CreateRollout, ExcludeVariant,
+        AdvanceWave, ApproveRollout, CompleteRollout, CreateRollout, ExcludeVariant,
         ExpediteRollout, HaltRollout, PauseRollout, ResumeRollout, RollBack, StartRollout,
     },
-    rollout::RolloutSpec,
+    event::Event,
+    guard::{Baseline, Scope},
+    id::{LogTime, Ppm, RolloutId, WaveIndex},
+    rejection::Rejection,
+    rollout::{ExclusionCause, HaltBar, HaltCause, Life, Rollout},
     state::State,
+    wave::{OpenedBy, Opening, WaveState},
 };
+use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) fn create(_state: &State, _arguments: &CreateRollout, _context: &Context) -> Decision {
-    Err(undecided())
+pub(super) fn create(state: &State, arguments: &CreateRollout, context: &Context) -> Decision {
+    let CreateRollout { spec } = arguments;
+    let limits = &state.config().limits;
+    check_limit(
+        "rollouts that are not over",
+        state.derived.live_rollouts.len(),
+        limits.rollouts_max,
+    )?;
+    check_limit(
+        "bars of halted rollouts",
+        state.bars().len(),
+        limits.scopes_max,
+    )?;
+    let release = barriers::offerable_release(state, &spec.release)?;
+    spec::check(state, spec, release)?;
+    barriers::check_floors(state, release, &spec.audience)?;
+    barriers::check_bars(state, &spec.release, &spec.audience, None)?;
+    barriers::superseded(state, spec, release)?;
+    barriers::check_overlap(state, spec, release, None)?;
+    let rollback = rollback::plan(state, spec, release)?;
+    let id = state.meta().last_rollout.next();
+    Ok(vec![Event::RolloutCreated(Box::new(Rollout {
+        id,
+        spec: spec.clone(),
+        life: Life::Draft,
+        salt: rollout_salt(&context.chain, id),
+        waves: vec![WaveState::default(); spec.waves.len()],
+        excluded: BTreeMap::new(),
+        rollback,
+        created_at: context.time,
+        judged_at: context.time,
+        expedited: false,
+        revision: context.revision(),
+        ended: None,
+        folded: false,
+    }))])
 }
 
-pub(super) fn approve(_state: &State, _arguments: &ApproveRollout, _context: &Context) -> Decision {
-    Err(undecided())
+/// The rollout with a number.
+pub(super) fn get(state: &State, id: RolloutId) -> Result<&Rollout, Rejection> {
+    let rollout = state.rollouts().get(&id);
+    rollout.ok_or(Rejection::UnknownRollout { rollout: id })
 }
 
-pub(super) fn start(_state: &State, _arguments: &StartRollout, _context: &Context) -> Decision {
-    Err(undecided())
+/// Refuses what a rollout's life does not allow.
+pub(super) fn wrong_life(rollout: &Rollout, requested: &str, needed: &str) -> Rejection {
+    Rejection::WrongLife {
+        rollout: rollout.id,
+        existing: rollout.life.name().to_owned(),
+        requested: requested.to_owned(),
+        needed: needed.to_owned(),
+    }
 }
 
-pub(super) fn advance(_state: &State, _arguments: &AdvanceWave, _context: &Context) -> Decision {
-    Err(undecided())
+pub(super) fn approve(state: &State, arguments: &ApproveRollout, _: &Context) -> Decision {
+    let ApproveRollout { rollout: id } = arguments;
+    let rollout = get(state, *id)?;
+    if rollout.life != Life::Draft {
+        return Err(wrong_life(rollout, "ApproveRollout", "draft"));
+    }
+    Ok(vec![Event::RolloutApproved { rollout: *id }])
 }
 
-pub(super) fn pause(_state: &State, _arguments: &PauseRollout, _context: &Context) -> Decision {
-    Err(undecided())
+pub(super) fn start(state: &State, arguments: &StartRollout, context: &Context) -> Decision {
+    let rollout = get(state, arguments.rollout)?;
+    if rollout.life != Life::Approved {
+        return Err(wrong_life(rollout, "StartRollout", "approved"));
+    }
+    begin(state, rollout, context)
 }
 
-pub(super) fn resume(_state: &State, _arguments: &ResumeRollout, _context: &Context) -> Decision {
-    Err(undecided())
+/// What starts an approved rollout, by command or when its time has come.
+pub(crate) fn begin(state: &State, rollout: &Rollout, context: &Context) -> Decision {
+    if let Some(start_at) = rollout.spec.start_at
+        && context.time < start_at
+    {
+        let detail = format!("not before {start_at} ms, log time is {} ms", context.time);
+        return Err(invalid("start_at", detail));
+    }
+    barriers::check_all(state, rollout)?;
+    let release = barriers::offerable_release(state, &rollout.spec.release)?;
+    let old = barriers::superseded(state, &rollout.spec, release)?;
+    let superseded = old.map(|old| Event::RolloutSuperseded {
+        rollout: old.id,
+        by: rollout.id,
+    });
+    let started = Event::RolloutStarted {
+        rollout: rollout.id,
+    };
+    let opened = open(rollout.id, WaveIndex(0), OpenedBy::Start, context);
+    Ok(superseded.into_iter().chain([started, opened]).collect())
 }
 
-pub(super) fn halt(_state: &State, _arguments: &HaltRollout, _context: &Context) -> Decision {
-    Err(undecided())
+/// The opening of a wave.
+pub(crate) fn open(rollout: RolloutId, wave: WaveIndex, by: OpenedBy, context: &Context) -> Event {
+    Event::WaveOpened {
+        rollout,
+        wave,
+        opening: Opening {
+            at: context.time,
+            by,
+            index: context.index,
+        },
+    }
 }
 
-pub(super) fn roll_back(_state: &State, _arguments: &RollBack, _context: &Context) -> Decision {
-    Err(undecided())
+/// WAVE-1: the quorum, which `authorize` has counted, may open a wave without its gate's evidence;
+/// the chain says so for ever. An override of the last wave's gate lets the rollout complete.
+pub(super) fn advance(state: &State, arguments: &AdvanceWave, context: &Context) -> Decision {
+    let AdvanceWave {
+        rollout: id,
+        wave,
+        reason,
+    } = arguments;
+    let rollout = get(state, *id)?;
+    if rollout.life != Life::Running {
+        return Err(wrong_life(rollout, "AdvanceWave", "running"));
+    }
+    let existing = rollout.current_wave();
+    if existing != Some(*wave) {
+        return Err(Rejection::WrongWave {
+            existing,
+            requested: *wave,
+        });
+    }
+    if rollout
+        .wave(*wave)
+        .is_some_and(|(_, state)| state.overridden)
+    {
+        return Err(invalid("wave", "its gate was overridden before"));
+    }
+    let overridden = Event::GateOverridden {
+        rollout: *id,
+        wave: *wave,
+        reason: reason.clone(),
+    };
+    let next = WaveIndex(wave.0.saturating_add(1));
+    let opened = rollout
+        .wave(next)
+        .map(|_| open(*id, next, OpenedBy::Override, context));
+    Ok(std::iter::once(overridden).chain(opened).collect())
 }
 
-pub(super) fn complete(
-    _state: &State,
-    _arguments: &CompleteRollout,
-    _context: &Context,
-) -> Decision {
-    Err(undecided())
+pub(super) fn pause(state: &State, arguments: &PauseRollout, _: &Context) -> Decision {
+    let PauseRollout {
+        rollout: id,
+        reason,
+    } = arguments;
+    let rollout = get(state, *id)?;
+    if rollout.life != Life::Running {
+        return Err(wrong_life(rollout, "PauseRollout", "running"));
+    }
+    Ok(vec![Event::RolloutPaused {
+        rollout: *id,
+        reason: reason.clone(),
+    }])
 }
 
-pub(super) fn amend(_state: &State, _arguments: &AmendRollout, _context: &Context) -> Decision {
-    Err(undecided())
+/// Goes on after a pause, or lifts a halt (HALT-2: `authorize` has counted the quorum). A halt
+/// outlives its rollout: it is lifted in the same way once the rollout is over, or forgotten.
+pub(super) fn resume(state: &State, arguments: &ResumeRollout, context: &Context) -> Decision {
+    let ResumeRollout {
+        rollout: id,
+        reason,
+    } = arguments;
+    let bar = state.bars().get(id);
+    let rollout = match (state.rollouts().get(id), bar) {
+        (Some(rollout), _) => rollout,
+        (None, Some(bar)) => return Ok(vec![lift(*id, bar.since, context.time, reason)]),
+        (None, None) => return Err(Rejection::UnknownRollout { rollout: *id }),
+    };
+    match &rollout.life {
+        Life::Paused { since } => Ok(vec![Event::RolloutResumed {
+            rollout: *id,
+            paused: context.time.since(*since),
+        }]),
+        Life::Halted { since, cause: _ } => {
+            barriers::check_all(state, rollout)?;
+            Ok(vec![lift(*id, *since, context.time, reason)])
+        }
+        Life::RolledBack { .. } | Life::Superseded { .. } if bar.is_some() => {
+            Ok(vec![lift(*id, context.time, context.time, reason)])
+        }
+        Life::Draft
+        | Life::Approved
+        | Life::Running
+        | Life::RollingBack { .. }
+        | Life::RolledBack { .. }
+        | Life::Superseded { .. }
+        | Life::Completed { .. } => {
+            let needed = "paused, or halted and not rolling back";
+            Err(wrong_life(rollout, "ResumeRollout", needed))
+        }
+    }
 }
 
-pub(super) fn exclude(_state: &State, _arguments: &ExcludeVariant, _context: &Context) -> Decision {
-    Err(undecided())
+fn lift(rollout: RolloutId, since: LogTime, now: LogTime, reason: &crate::id::Reason) -> Event {
+    Event::HaltLifted {
+        rollout,
+        halted: now.since(since),
+        reason: reason.clone(),
+    }
 }
 
-pub(super) fn expedite(
-    _state: &State,
-    _arguments: &ExpediteRollout,
-    _context: &Context,
-) -> Decision {
-    Err(undecided())
+pub(super) fn halt(state: &State, arguments: &HaltRollout, context: &Context) -> Decision {
+    let HaltRollout {
+        rollout: id,
+        reason,
+    } = arguments;
+    let rollout = get(state, *id)?;
+    match &rollout.life {
+        Life::Approved | Life::Running | Life::Paused { .. } | Life::RollingBack { .. } => {
+            let cause = HaltCause::Operator(reason.clone());
+            Ok(vec![halted(rollout, cause, context)])
+        }
+        Life::Draft
+        | Life::Halted { .. }
+        | Life::RolledBack { .. }
+        | Life::Superseded { .. }
+        | Life::Completed { .. } => {
+            let needed = "approved, running, paused or rolling back";
+            Err(wrong_life(rollout, "HaltRollout", needed))
+        }
+    }
 }
 
-/// Whether a spec reaches devices, or lets harm through, that the one before did not: then an
-/// amendment takes the quorum.
-pub(crate) fn widens(_before: &RolloutSpec, _after: &RolloutSpec) -> bool {
-    true
+/// A halt, with the bar that keeps the release from its audience until a quorum lifts it.
+pub(crate) fn halted(rollout: &Rollout, cause: HaltCause, context: &Context) -> Event {
+    Event::RolloutHalted {
+        rollout: rollout.id,
+        cause: Box::new(cause),
+        bar: HaltBar {
+            rollout: rollout.id,
+            release: rollout.spec.release.clone(),
+            audience: rollout.spec.audience.clone(),
+            since: context.time,
+        },
+    }
+}
+
+pub(super) fn roll_back(state: &State, arguments: &RollBack, context: &Context) -> Decision {
+    let RollBack {
+        rollout: id,
+        reason,
+    } = arguments;
+    let rollout = get(state, *id)?;
+    let halted = match &rollout.life {
+        Life::Halted { .. } => None,
+        Life::Running | Life::Paused { .. } => Some(halted(
+            rollout,
+            HaltCause::Operator(reason.clone()),
+            context,
+        )),
+        Life::Draft
+        | Life::Approved
+        | Life::RollingBack { .. }
+        | Life::RolledBack { .. }
+        | Life::Superseded { .. }
+        | Life::Completed { .. } => {
+            return Err(wrong_life(rollout, "RollBack", "running, paused or halted"));
+        }
+    };
+    check_return(state, rollout)?;
+    let started = Event::RollbackStarted { rollout: *id };
+    Ok(halted.into_iter().chain([started]).collect())
+}
+
+/// Whether there is anywhere to go back to.
+pub(crate) fn check_return(state: &State, rollout: &Rollout) -> Result<(), Rejection> {
+    if rollout.rollback.targets.is_empty() {
+        return Err(Rejection::NoRollbackTarget);
+    }
+    barriers::check_way_back(state, &rollout.rollback)
+}
+
+/// Completes a rollout whose last gate is through, or ends a rollback that the last stragglers
+/// never answer.
+pub(super) fn complete(state: &State, arguments: &CompleteRollout, context: &Context) -> Decision {
+    let CompleteRollout { rollout: id } = arguments;
+    let rollout = get(state, *id)?;
+    match &rollout.life {
+        Life::RollingBack { .. } => return Ok(vec![Event::RolledBack { rollout: *id }]),
+        Life::Running => {}
+        Life::Draft
+        | Life::Approved
+        | Life::Paused { .. }
+        | Life::Halted { .. }
+        | Life::RolledBack { .. }
+        | Life::Superseded { .. }
+        | Life::Completed { .. } => {
+            return Err(wrong_life(
+                rollout,
+                "CompleteRollout",
+                "running or rolling back",
+            ));
+        }
+    }
+    let last = rollout.waves.len().saturating_sub(1);
+    let through =
+        |(at, wave): (usize, &WaveState)| at == last && (wave.passed.is_some() || wave.overridden);
+    if !rollout.waves.iter().enumerate().any(through) {
+        let wave = rollout.current_wave().unwrap_or_default();
+        return Err(Rejection::GateNotPassed { wave });
+    }
+    completed(state, rollout, context)
+}
+
+/// The completion of a rollout: its release becomes the baseline of its audience.
+pub(crate) fn completed(state: &State, rollout: &Rollout, context: &Context) -> Decision {
+    let baselines = new_baselines(state, rollout, context);
+    let added = baselines
+        .keys()
+        .filter(|scope| !state.baselines().contains(scope));
+    let after = state.baselines().len().saturating_add(added.count());
+    let max = state.config().limits.scopes_max;
+    check_limit("baselines", after.saturating_sub(1), max)?;
+    let set = baselines
+        .into_iter()
+        .map(|(scope, baseline)| Event::BaselineSet { scope, baseline });
+    let done = Event::RolloutCompleted {
+        rollout: rollout.id,
+    };
+    Ok(set.chain([done]).collect())
+}
+
+/// The baselines that a completion sets: one for each selector of the audience. None if the rollout
+/// did not reach everyone there (one channel, a last wave below 100 % or with a cap): a baseline
+/// is offered to all. Variants that were excluded keep what they had.
+fn new_baselines(state: &State, rollout: &Rollout, context: &Context) -> BTreeMap<Scope, Baseline> {
+    let spec = &rollout.spec;
+    let last = spec.waves.last();
+    let everyone = last.is_some_and(|wave| wave.target == Ppm::ALL && wave.cap.is_none());
+    let release = state.releases().get(&spec.release);
+    let (true, true, Some(release)) = (everyone, spec.audience.channels.is_empty(), release) else {
+        return BTreeMap::new();
+    };
+    let component = &release.manifest.component;
+    let scope = |selector: &crate::variant::Selector| Scope {
+        component: component.clone(),
+        selector: selector.clone(),
+    };
+    let excluded: BTreeSet<_> = rollout.excluded.keys().copied().collect();
+    let mut baselines = BTreeMap::new();
+    // First, so that a selector of the audience that names the excluded variant alone prevails.
+    for id in &excluded {
+        let Some(variant) = state.variants().get(id) else {
+            continue;
+        };
+        if let Some((_, kept)) = baseline_of(state, component, *id, &variant.traits) {
+            let exact = crate::variant::Selector::exactly(&variant.traits);
+            let kept = Baseline {
+                excluded: BTreeSet::new(),
+                ..kept.clone()
+            };
+            baselines.insert(scope(&exact), kept);
+        }
+    }
+    for selector in &spec.audience.selectors {
+        let only_excluded = selector_is_out(state, rollout, selector);
+        let new = Baseline {
+            release: spec.release.clone(),
+            since: context.time,
+            revision: context.revision(),
+            excluded: excluded.clone(),
+        };
+        if !only_excluded {
+            baselines.insert(scope(selector), new);
+        }
+    }
+    baselines
+}
+
+/// Whether a selector names exactly one variant, and that one is out.
+fn selector_is_out(state: &State, rollout: &Rollout, selector: &crate::variant::Selector) -> bool {
+    let mut out = rollout
+        .excluded
+        .keys()
+        .filter_map(|id| state.variants().get(id));
+    out.any(|variant| *selector == crate::variant::Selector::exactly(&variant.traits))
+}
+
+pub(super) fn exclude(state: &State, arguments: &ExcludeVariant, _: &Context) -> Decision {
+    let ExcludeVariant {
+        rollout: id,
+        variant,
+        reason,
+    } = arguments;
+    let rollout = get(state, *id)?;
+    match &rollout.life {
+        Life::Draft
+        | Life::Approved
+        | Life::Running
+        | Life::Paused { .. }
+        | Life::Halted { .. } => {}
+        Life::RollingBack { .. }
+        | Life::RolledBack { .. }
+        | Life::Superseded { .. }
+        | Life::Completed { .. } => {
+            let needed = "draft, approved, running, paused or halted";
+            return Err(wrong_life(rollout, "ExcludeVariant", needed));
+        }
+    }
+    let known = state.variants().get(variant);
+    let known = known.ok_or(Rejection::UnknownVariant { variant: *variant })?;
+    if !rollout.spec.audience.matches(&known.traits) {
+        return Err(invalid("variant", "it is not in the audience"));
+    }
+    if rollout.excluded.contains_key(variant) {
+        return Err(invalid("variant", "it is excluded already"));
+    }
+    Ok(vec![Event::VariantExcluded {
+        rollout: *id,
+        variant: *variant,
+        cause: Box::new(ExclusionCause::Operator(reason.clone())),
+    }])
+}
+
+/// Shortens soak, and lets gates judge what was said so far instead of waiting for the silence
+/// horizon. Credit, floors and stops hold as before.
+pub(super) fn expedite(state: &State, arguments: &ExpediteRollout, _: &Context) -> Decision {
+    let ExpediteRollout {
+        rollout: id,
+        reason,
+    } = arguments;
+    let rollout = get(state, *id)?;
+    match &rollout.life {
+        Life::Approved | Life::Running | Life::Paused { .. } => {}
+        Life::Draft
+        | Life::Halted { .. }
+        | Life::RollingBack { .. }
+        | Life::RolledBack { .. }
+        | Life::Superseded { .. }
+        | Life::Completed { .. } => {
+            let needed = "approved, running or paused";
+            return Err(wrong_life(rollout, "ExpediteRollout", needed));
+        }
+    }
+    if rollout.expedited {
+        return Err(invalid("rollout", "it is expedited already"));
+    }
+    Ok(vec![Event::RolloutExpedited {
+        rollout: *id,
+        reason: reason.clone(),
+    }])
 }

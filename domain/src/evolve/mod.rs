@@ -10,6 +10,9 @@ mod sums;
 
 pub use rollouts::FOLD_MAX;
 
+pub(crate) use budgets::{stratum_credit, waves_of};
+pub(crate) use sums::of_variant;
+
 use crate::{
     event::Event,
     id::{Index, LogTime, Revision},
