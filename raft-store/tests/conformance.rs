@@ -5,9 +5,7 @@ use std::sync::Arc;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use tidegate_raft_store::TypeConfig;
-use tidegate_raft_store::storage::{
-    Identity, LogOptions, LogStore, StateOptions, StateStore,
-};
+use tidegate_raft_store::storage::{Identity, LogOptions, LogStore, StateOptions, StateStore};
 use tidegate_runtime::disk::{Disk, SimDisk};
 use tidegate_runtime::{AsyncRuntime as _, Rt};
 
@@ -16,8 +14,11 @@ struct OnSimDisk;
 impl StoreBuilder<TypeConfig, LogStore, StateStore, ()> for OnSimDisk {
     async fn build(&self) -> Result<((), LogStore, StateStore), StorageError<TypeConfig>> {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new().mount());
-        let identity =
-            Identity { origin: "suite.example/fleet".to_owned(), incarnation: 1, node: 1 };
+        let identity = Identity {
+            origin: "suite.example/fleet".to_owned(),
+            incarnation: 1,
+            node: 1,
+        };
         let log = LogOptions {
             cache_bytes_max: 1_000,
             message_bytes_max: 1 << 20,
@@ -28,8 +29,12 @@ impl StoreBuilder<TypeConfig, LogStore, StateStore, ()> for OnSimDisk {
             unsynced_bytes_max: 1 << 20,
             feed_bytes_max: 1 << 20,
         };
-        let log = LogStore::open(Arc::clone(&disk), log).await.expect("an empty disk opens");
-        let state = StateStore::open(disk, &identity, state).await.expect("an empty disk opens");
+        let log = LogStore::open(Arc::clone(&disk), log)
+            .await
+            .expect("an empty disk opens");
+        let state = StateStore::open(disk, &identity, state)
+            .await
+            .expect("an empty disk opens");
         Ok(((), log, state))
     }
 }

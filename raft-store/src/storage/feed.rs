@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use openraft_rt::Watch as _;
-use openraft_rt::watch::{WatchReceiver, WatchSender};
+use openraft_rt::watch::WatchSender;
 use tidegate_runtime::Watch;
 
 use crate::types::LogId;

@@ -8,6 +8,8 @@ pub mod codec;
 mod feed;
 mod identity;
 mod log;
+#[cfg(test)]
+mod rig;
 mod snapshot;
 mod state;
 

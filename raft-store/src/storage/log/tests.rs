@@ -1,6 +1,7 @@
 //! What the log promises, on a disk that crashes, lies, fills up and fails.
 
 use super::*;
+use crate::storage::rig::{Dice, run};
 use crate::storage::{Identity, STATE_FILE};
 use crate::types::{CommittedLeader, EntryPayload, Proposal};
 use bytes::Bytes;
@@ -13,27 +14,6 @@ const OPTIONS: LogOptions = LogOptions {
     message_bytes_max: 2_048,
     page_cache_bytes: 1 << 20,
 };
-
-/// SplitMix64: a generator that is the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.roll() % limit
-    }
-}
-
-fn run<T>(test: impl Future<Output = T>) -> T {
-    Rt::new(1).block_on(test)
-}
 
 fn log_id(index: u64) -> LogId {
     LogId {

@@ -166,7 +166,7 @@ impl Arriving {
 }
 
 /// FLOOR-1 and EPOCH-1: whatever the network says, nothing that only rises may fall here.
-fn check_never_falls(own: &State, new: &State) -> Result<(), StateError> {
+pub(super) fn check_never_falls(own: &State, new: &State) -> Result<(), StateError> {
     let (before, after) = (own.keys().epoch, new.keys().epoch);
     if after < before {
         return Err(refused(&format!(

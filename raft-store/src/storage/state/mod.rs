@@ -262,8 +262,16 @@ impl StateStore {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(super) fn apply_for_test(&self, entry: &Entry) {
+        self.apply(std::slice::from_ref(entry)).unwrap();
+    }
+
     /// Applies entries in order, all in one transaction.
-    fn apply(&self, entries: &[Entry]) -> Result<Vec<crate::types::Applied>, StateError> {
+    pub(super) fn apply(
+        &self,
+        entries: &[Entry],
+    ) -> Result<Vec<crate::types::Applied>, StateError> {
         self.shared.apply(entries)
     }
 }

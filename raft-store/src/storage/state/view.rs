@@ -231,7 +231,7 @@ impl StateView {
     }
 }
 
-impl TileSource for StateView {
+impl TileSource for &StateView {
     type Error = StateError;
 
     fn tile(&self, tile: TileId) -> Result<Vec<u8>, StateError> {
