@@ -188,11 +188,11 @@ impl Head {
         })
     }
 
-    /// Position of an integer key in the bytewise order of shortest encodings.
-    fn key(&self) -> Option<(bool, u64)> {
+    /// Place of an integer key in the bytewise order of shortest encodings.
+    fn key(&self) -> Option<(Keys, u64)> {
         match self.major {
-            Major::Unsigned => Some((false, self.value)),
-            Major::Negative => Some((true, self.value)),
+            Major::Unsigned => Some((Keys::Unsigned, self.value)),
+            Major::Negative => Some((Keys::Negative, self.value)),
             Major::Bytes | Major::Text | Major::Array | Major::Map | Major::Simple => None,
         }
     }
@@ -203,8 +203,20 @@ impl Head {
 struct Frame {
     /// Items left; keys and values of a map count one each.
     left: u64,
-    map: bool,
-    last_key: Option<(bool, u64)>,
+    /// The last key's argument, if `keys` says that there was one.
+    last_key: u64,
+    keys: Keys,
+}
+
+/// What keys an array or map had so far. In the bytewise order of encodings, all negative
+/// integers come after all others.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Keys {
+    #[default]
+    Array,
+    EmptyMap,
+    Unsigned,
+    Negative,
 }
 
 #[derive(Default)]
@@ -223,12 +235,13 @@ impl Open {
         let Some(frame) = self.top() else {
             return Ok(());
         };
-        if frame.map && frame.left.is_multiple_of(2) {
+        if frame.keys != Keys::Array && frame.left.is_multiple_of(2) {
             let key = head.key().ok_or(Reason::KeyNotInteger)?;
-            if frame.last_key.is_some_and(|last| last >= key) {
+            // A map that has none yet sorts before every key.
+            if (frame.keys, frame.last_key) >= key {
                 return Err(Reason::KeyOrder);
             }
-            frame.last_key = Some(key);
+            (frame.keys, frame.last_key) = key;
         }
         frame.left = frame.left.saturating_sub(1);
         Ok(())
@@ -242,10 +255,11 @@ impl Open {
             .checked_mul(if map { 2 } else { 1 })
             .ok_or(Reason::Truncated)?;
         let frame = self.frames.get_mut(self.depth).ok_or(Reason::TooDeep)?;
+        let keys = if map { Keys::EmptyMap } else { Keys::Array };
         *frame = Frame {
             left,
-            map,
-            last_key: None,
+            last_key: 0,
+            keys,
         };
         self.depth = self.depth.saturating_add(1);
         Ok(())

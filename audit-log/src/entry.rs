@@ -92,6 +92,7 @@ impl<'a> Entry<'a> {
     ///
     /// # Errors
     /// [`EntryError`] names the field that is wrong.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, EntryError> {
         if bytes.len() > ENTRY_BYTES_MAX {
             return Err(EntryError::TooLong { bytes: bytes.len() });

@@ -23,12 +23,11 @@ pub const HASH_BYTES: usize = 32;
 struct Context(LazyLock<ContextKey>);
 
 impl Context {
-    fn derive(&self, parts: &[&[u8]]) -> [u8; HASH_BYTES] {
-        let mut hasher = blake3::Hasher::new_from_context_key(&self.0);
-        for part in parts {
-            hasher.update(part);
-        }
-        *hasher.finalize().as_bytes()
+    fn derive(&self, input: &[u8]) -> [u8; HASH_BYTES] {
+        *blake3::Hasher::new_from_context_key(&self.0)
+            .update(input)
+            .finalize()
+            .as_bytes()
     }
 }
 
@@ -78,7 +77,7 @@ hash_newtype! {
 impl EntryHash {
     /// `DK("tidegate 2026-11 audit entry v1", entry)`.
     pub fn of(entry: &[u8]) -> Self {
-        Self(ENTRY.derive(&[entry]))
+        Self(ENTRY.derive(entry))
     }
 }
 
@@ -91,7 +90,10 @@ impl ChainHash {
     /// `chain[i]` from `chain[i-1]` (self) and the hash of entry `i`.
     #[must_use]
     pub fn next(&self, entry: &EntryHash) -> Self {
-        Self(CHAIN.derive(&[&self.0, &entry.0]))
+        let mut link = [0u8; 2 * HASH_BYTES];
+        link[..HASH_BYTES].copy_from_slice(&self.0);
+        link[HASH_BYTES..].copy_from_slice(&entry.0);
+        Self(CHAIN.derive(&link))
     }
 }
 
@@ -137,16 +139,29 @@ impl NodeHash {
         finish(state, tail, entry.len().saturating_add(1))
     }
 
-    /// `SHA-256(0x01 ‖ left ‖ right)`.
+    /// `SHA-256(0x01 ‖ left ‖ right)`: 65 bytes, so always the same two blocks.
     #[must_use]
     pub fn node(left: &NodeHash, right: &NodeHash) -> Self {
-        let mut first = [0u8; BLOCK_BYTES];
+        const MESSAGE_BITS: u64 = 8 * (1 + 2 * HASH_BYTES as u64);
+        let mut blocks = [[0u8; BLOCK_BYTES]; 2];
+        let [first, second] = &mut blocks;
         first[0] = 0x01;
         first[1..33].copy_from_slice(&left.0);
         first[33..].copy_from_slice(&right.0[..31]);
+        second[0] = right.0[31];
+        second[1] = 0x80;
+        second[BLOCK_BYTES - 8..].copy_from_slice(&MESSAGE_BITS.to_be_bytes());
         let mut state = SHA256_INITIAL;
-        compress256(&mut state, &[first]);
-        finish(state, &right.0[31..], 1 + 2 * HASH_BYTES)
+        compress256(&mut state, &blocks);
+        Self::of_state(state)
+    }
+
+    fn of_state(state: [u32; 8]) -> Self {
+        let mut out = [0u8; HASH_BYTES];
+        for (bytes, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(state) {
+            *bytes = word.to_be_bytes();
+        }
+        Self(out)
     }
 }
 
@@ -157,9 +172,10 @@ fn finish(mut state: [u32; 8], tail: &[u8], message_bytes: usize) -> NodeHash {
         .unwrap_or(u64::MAX)
         .saturating_mul(8);
     let mut blocks = [[0u8; BLOCK_BYTES]; 2];
-    let flat = blocks.as_flattened_mut();
-    for (place, byte) in flat.iter_mut().zip(tail.iter().chain(&[0x80])) {
-        *place = *byte;
+    let padded = blocks.as_flattened_mut().get_mut(..=tail.len());
+    if let Some((mark, before)) = padded.and_then(<[u8]>::split_last_mut) {
+        before.copy_from_slice(tail);
+        *mark = 0x80;
     }
     let length_fits = tail.len() < BLOCK_BYTES - 8;
     let [one, two] = &mut blocks;
@@ -171,11 +187,7 @@ fn finish(mut state: [u32; 8], tail: &[u8], message_bytes: usize) -> NodeHash {
         &blocks[..]
     };
     compress256(&mut state, used);
-    let mut out = [0u8; HASH_BYTES];
-    for (bytes, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(state) {
-        *bytes = word.to_be_bytes();
-    }
-    NodeHash(out)
+    NodeHash::of_state(state)
 }
 
 /// Writes lower-case hex.

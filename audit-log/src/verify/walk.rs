@@ -7,7 +7,7 @@ use super::tower::Tower;
 use super::{BodyVerifier, Options, Stop};
 use crate::checkpoint::Checkpoint;
 use crate::directory::Directory;
-use crate::entry::{Entry, EntryError, EntryHeader, Kind};
+use crate::entry::{Entry, EntryError, Kind};
 use crate::export::CHECKPOINT_PATH;
 use crate::hash::{ChainHash, EntryHash, NodeHash};
 use crate::tiles::{BundleId, tiles_at_level};
@@ -26,7 +26,7 @@ pub(super) fn walk<D: Directory + ?Sized>(
     let mut links = Links {
         chain: genesis,
         entries: 0,
-        last: None,
+        last: (0, 0, 0),
     };
     let mut contents = Contents::new(directory, options.allow_absent_detached, bodies);
     let mut tower = Tower::new(directory, checkpoint);
@@ -131,27 +131,29 @@ fn in_place(bytes: &[u8], index: u64) -> Result<Place<'_>, Fault> {
 struct Links {
     chain: ChainHash,
     entries: u64,
-    last: Option<EntryHeader>,
+    /// Of the last entry: Raft term, log time, key epoch.
+    last: (u64, u64, u32),
 }
 
 impl Links {
     fn follow(&mut self, bytes: &[u8], entry: &Place<'_>) -> Result<(), Fault> {
         if let Place::Known(entry) = entry {
-            let header = entry.header;
+            let header = &entry.header;
             if header.prev_chain != self.chain {
                 return Err(Fault::PrevChain {
                     expected: self.chain,
                 });
             }
-            if let Some(last) = self.last.replace(header) {
-                let fields = [
-                    ("raft_term", header.raft_term < last.raft_term),
-                    ("t_ms", header.t_ms < last.t_ms),
-                    ("key_epoch", header.key_epoch < last.key_epoch),
-                ];
-                if let Some((field, _)) = fields.into_iter().find(|(_, fell)| *fell) {
-                    return Err(Fault::RanBack { field });
-                }
+            let (raft_term, t_ms, key_epoch) = self.last;
+            self.last = (header.raft_term, header.t_ms, header.key_epoch);
+            if header.raft_term < raft_term {
+                return Err(Fault::RanBack { field: "raft_term" });
+            }
+            if header.t_ms < t_ms {
+                return Err(Fault::RanBack { field: "t_ms" });
+            }
+            if header.key_epoch < key_epoch {
+                return Err(Fault::RanBack { field: "key_epoch" });
             }
         }
         self.chain = self.chain.next(&EntryHash::of(bytes));
