@@ -1,8 +1,8 @@
 //! How fast one core verifies an export, beside the hashing that no verifier can avoid.
 //!
 //! `cargo bench -p tidegate-audit-log --bench verify [-- <entries>]` writes an export of that many
-//! 256-byte entries (600,000 by default) to a temporary folder and verifies it from there, each
-//! measurement the best of three.
+//! 256-byte entries (200,000 by default) to a temporary folder and verifies it from there, each
+//! measurement the best of seven.
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a bench measures real time")]
 
@@ -21,13 +21,13 @@ use tidegate_audit_log::{
 
 const ORIGIN: &str = "bench.example/log";
 const ENTRY_BYTES: usize = 256;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 7;
 
 fn main() {
     let size = std::env::args()
         .filter_map(|arg| arg.parse().ok())
         .next()
-        .unwrap_or(600_000u64);
+        .unwrap_or(200_000u64);
     let folder = tempfile::tempdir().unwrap();
     let signing = SigningKey::from_bytes(&[7; 32]);
     let key = NoteKey::new(KeyName::new(ORIGIN).unwrap(), SignatureKind::Log, signing).unwrap();

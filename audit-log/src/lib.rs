@@ -6,6 +6,41 @@
 //! (proofs from stored hashes), [`SignedCheckpoint`] and [`export`]. Who reads uses [`verify()`]
 //! on an export and [`Receipt`] for one entry. What a signature proves is decided in one place:
 //! [`Policy::verify`] alone makes a [`Verified`] checkpoint.
+//!
+//! ```
+//! use ed25519_dalek::SigningKey;
+//! use tidegate_audit_log::directory::MemoryDirectory;
+//! use tidegate_audit_log::note::{KeyName, NoteKey, SignatureKind};
+//! use tidegate_audit_log::verify::{AnyDeterministic, Options};
+//! use tidegate_audit_log::*;
+//!
+//! let origin = KeyName::new("fleet.example/log")?;
+//! let key = NoteKey::new(origin.clone(), SignatureKind::Log, SigningKey::from_bytes(&[7; 32]))?;
+//! let policy = Policy::log_only(key.verifier().clone())?;
+//!
+//! // One entry, whose body is the CBOR map {1: 2}.
+//! let mut head = LogHead::genesis(origin.as_str());
+//! let body = [0xa1, 0x01, 0x02];
+//! let new =
+//!     NewEntry { detached: false, kind: Kind(1), raft_term: 1, t_ms: 0, key_epoch: 1, body: &body };
+//! let appended = head.append(&new, |_node, _hash| ())?;
+//! let claim = Checkpoint { origin, size: head.size(), root: head.root() };
+//! let mut signed = SignedCheckpoint::unsigned(claim);
+//! signed.sign(&key, 1_790_000_000)?;
+//!
+//! let mut writer = ExportWriter::open(MemoryDirectory::new(), "fleet.example/log")?;
+//! writer.append(&appended.entry)?;
+//! writer.put_keys(key.verifier(), &policy)?;
+//! writer.commit(&signed)?;
+//!
+//! let options = Options { policy: Some(&policy), ..Options::default() };
+//! let report = verify(writer.directory(), &options, &mut AnyDeterministic)?;
+//! assert!(report.ok && report.authentic && report.entries == 1);
+//!
+//! let receipt = Export::new(writer.directory()).receipt(0, None)?;
+//! assert!(receipt.verify(&appended.entry, &policy).is_ok());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![deny(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,

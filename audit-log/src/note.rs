@@ -127,6 +127,14 @@ impl NoteSignature {
         self.id
     }
 
+    /// Parses a signature line without its newline: how one node sends its signature to another.
+    ///
+    /// # Errors
+    /// [`NoteError::SignatureLine`].
+    pub fn parse(line: &str) -> Result<Self, NoteError> {
+        Self::parse_line(line).ok_or(NoteError::SignatureLine { line: 1 })
+    }
+
     fn parse_line(line: &str) -> Option<Self> {
         let (name, encoded) = line.strip_prefix("— ")?.split_once(' ')?;
         let bytes = BASE64_STANDARD.decode(encoded).ok()?;

@@ -9,7 +9,9 @@
 mod support;
 
 use support::{ExampleLog, ORIGIN, cosigned, key, log_key, plain_body, policy, voter_key};
-use tidegate_audit_log::note::{KeyError, KeyName, NoteError, SignatureKind, VerifierKey};
+use tidegate_audit_log::note::{
+    KeyError, KeyName, NoteError, NoteSignature, SignatureKind, VerifierKey,
+};
 use tidegate_audit_log::policy::{PolicyReason, VerifyError};
 use tidegate_audit_log::receipt::{Receipt, ReceiptError};
 use tidegate_audit_log::tree::inclusion_proof;
@@ -136,6 +138,10 @@ fn a_cosignature_covers_its_time() {
     let signed = signed_by(&[1]);
     let signature = &signed.note().signatures()[1];
     assert_eq!(vkey(1).verify(signed.note().text(), signature), Ok(Some(5)));
+    assert_eq!(
+        NoteSignature::parse(&signature.to_string()).as_ref(),
+        Ok(signature)
+    );
     let message = vkey(1).message(signed.note().text(), 5);
     assert!(message.starts_with(b"cosignature/v1\ntime 5\ntidegate.example/fleet-a\n20\n"));
     assert!(voter_key(1).sign(signed.note().text(), u64::MAX).is_err());
