@@ -9,6 +9,7 @@
 )]
 mod build;
 mod keyring;
+mod kinds;
 mod script;
 
 pub use build::{
@@ -16,6 +17,7 @@ pub use build::{
     selector, stratum, traits,
 };
 pub use keyring::Keyring;
+pub use kinds::every_kind;
 pub use script::Step;
 
 use crate::{
