@@ -2,14 +2,18 @@
 use std::collections::BTreeSet;
 use tidegate_domain::{
     Event, Outcome, Rejection, Unauthorized,
-    command::{Command, EmergencyStop, LiftStop, seal},
+    apply::access::{Demand, demand},
+    command::{
+        AmendRollout, Command, CreateRollout, EmergencyStop, HaltRollout, LiftStop, PauseRollout,
+        ResumeRollout, seal,
+    },
     evolve,
     guard::{StopCovers, StopScope},
     id::{Epoch, Revision, SessionId, StopId},
     key::Role,
     node::{Session, SessionStatus},
     signature::{SigningKey, public_key},
-    testing::{Fleet, every_kind, reason, region},
+    testing::{Fleet, every_kind, reason, region, release, rollout},
 };
 
 /// Whose signatures it takes: how many operators', or which key's.
@@ -27,9 +31,9 @@ enum Takes {
 fn takes(command: &Command) -> Takes {
     match command.name() {
         "RotateKeys" => Takes::Roots,
-        "RevokeKey" | "RaiseFloor" | "ApproveRollout" | "AdvanceWave" | "ExpediteRollout"
-        | "LiftStop" | "WriteOffBudget" | "ChangeMembership" | "SetClusterConfig"
-        | "RaiseStateVersion" => Takes::Operators(2),
+        "ResumeRollout" | "RevokeKey" | "RaiseFloor" | "ApproveRollout" | "AdvanceWave"
+        | "ExpediteRollout" | "LiftStop" | "WriteOffBudget" | "ChangeMembership"
+        | "SetClusterConfig" | "RaiseStateVersion" => Takes::Operators(2),
         "RegisterRelease"
         | "AddReleaseSignatures"
         | "RevokeRelease"
@@ -38,7 +42,6 @@ fn takes(command: &Command) -> Takes {
         | "CreateRollout"
         | "StartRollout"
         | "PauseRollout"
-        | "ResumeRollout"
         | "HaltRollout"
         | "RollBack"
         | "CompleteRollout"
@@ -198,4 +201,60 @@ fn no_byte_of_an_envelope_can_be_changed() {
             assert_eq!(trial.state.stops(), fleet.state.stops());
         }
     }
+}
+
+/// Where the state decides: resuming what is paused takes one operator and what is halted the
+/// quorum; an amendment that narrows takes one and one that widens the quorum.
+#[test]
+fn lifting_and_widening_take_the_quorum() {
+    let mut fleet = Fleet::new();
+    fleet.register(release("os-1"));
+    let spec = |selectors: &[&str]| rollout("os-1").audience(selectors).wave(50, 1).wave(100, 1);
+    let rollout = fleet.launch(spec(&["m1/*/*/*"]));
+    let needed = |fleet: &Fleet, command: Command| match demand(&fleet.state, &command) {
+        Demand::Operator => 1,
+        Demand::OperatorQuorum => 2,
+        other => panic!("{other:?}"),
+    };
+    let amend = |selectors: &[&str]| {
+        let spec = spec(selectors).spec();
+        AmendRollout { rollout, spec }.into()
+    };
+    assert_eq!(needed(&fleet, amend(&["m1/r1/*/*"])), 1);
+    assert_eq!(needed(&fleet, amend(&["m1/*/*/*", "m2/r1/*/*"])), 2);
+    assert_eq!(needed(&fleet, amend(&["*"])), 2);
+    let reason = reason();
+    let resume = || {
+        ResumeRollout {
+            rollout,
+            reason: reason.clone(),
+        }
+        .into()
+    };
+    fleet.accept(PauseRollout {
+        rollout,
+        reason: reason.clone(),
+    });
+    assert_eq!(needed(&fleet, resume()), 1);
+    fleet.accept(HaltRollout {
+        rollout,
+        reason: reason.clone(),
+    });
+    assert_eq!(needed(&fleet, resume()), 2);
+    // One operator alone is not heard, and the release stays barred.
+    let alone = fleet.keys.key(Role::Operator, 0).clone();
+    let proposal = fleet.proposal(resume());
+    let outcome = fleet
+        .apply(&seal(&proposal, &[&alone]).to_bytes())
+        .outcome
+        .clone();
+    assert!(
+        matches!(outcome, Outcome::Rejected(Rejection::Unauthorized(_))),
+        "{outcome:?}"
+    );
+    let again = fleet.refuse(CreateRollout {
+        spec: spec(&["m1/*/*/*"]).spec(),
+    });
+    assert!(matches!(again, Rejection::BarredByHalt { .. }), "{again:?}");
+    fleet.accept(resume());
 }

@@ -14,6 +14,7 @@ use crate::{
 };
 
 /// One command of every kind, about the first of everything, whether it is there or not.
+#[allow(clippy::too_many_lines, reason = "a list")]
 pub fn every_kind(fleet: &Fleet) -> Vec<Command> {
     let rollout_id = RolloutId(1);
     let session = SessionId(1);

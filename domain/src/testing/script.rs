@@ -10,7 +10,8 @@ use crate::{
         SecurityVersion, SessionId, SignatureBytes, StateVersion, StopId, VariantId, WaveIndex,
     },
     key::{ProposedRole, Role},
-    node::{Anchor, PoolKey},
+    node::{Anchor, PoolKey, SessionStatus},
+    rollout::RolloutSpec,
     signature::{SigningKey, sign},
     tally::{Arm, Counts, TallyKey},
 };
@@ -62,9 +63,27 @@ impl Dice {
 
 const SELECTORS: [&str; 5] = ["*", "*", "m1/*/*/*", "m1/r1/eu/none", "*/*/us/*"];
 const VARIANTS: [&str; 3] = ["m1/r1/eu/none", "m1/r2/us/none", "m2/r1/eu/none"];
-const COMPONENTS: [&str; 3] = ["os", "os", "app"];
+const COMPONENTS: [&str; 4] = ["os", "os", "os", "app"];
+const RELEASES: [&str; 7] = ["r-0", "r-1", "r-2", "r-3", "r-4", "r-5", "r-6"];
 
 impl Fleet {
+    /// A fleet with something to work with: variants, releases, a rollout that runs, a session.
+    pub fn furnished() -> Self {
+        let mut fleet = Self::new();
+        for variant in VARIANTS {
+            let traits = traits(variant);
+            fleet.accept(RegisterVariant { traits });
+        }
+        for (at, name) in RELEASES.iter().enumerate().take(4) {
+            let security_version = u64::try_from(at).unwrap_or(0) / 2 + 1;
+            fleet.register(release(name).security_version(security_version));
+        }
+        let first = rollout(RELEASES[1]).back_to(RELEASES[0]);
+        fleet.launch(first.wave(5, 1).wave(50, 1).wave(100, 2).auto_rollback());
+        fleet.open_session();
+        fleet
+    }
+
     /// Applies the entry that a step makes. Log time moves, now and then by hours.
     pub fn take(&mut self, step: Step) {
         let mut dice = Dice(step.dice);
@@ -98,13 +117,14 @@ impl Fleet {
             }
             .into(),
             10..=11 => some_recovery_image(dice).into(),
-            12..=15 => RaiseFloor {
+            12..=13 => RaiseFloor {
                 scope: some_scope(dice),
-                security_version: SecurityVersion(dice.roll(8)),
+                security_version: SecurityVersion(dice.roll(6)),
                 reason: reason(),
                 retire: dice.one_in(3),
             }
             .into(),
+            14..=15 => self.some_membership(dice).into(),
             16 => self.some_rotation(dice).into(),
             17 => self.some_revocation(dice).into(),
             18..=19 => some_stop(dice).into(),
@@ -115,8 +135,7 @@ impl Fleet {
             .into(),
             21 => some_region_policy(dice).into(),
             22..=23 => self.some_hold(dice).into(),
-            24 => self.some_membership(dice).into(),
-            25 => self.some_config(dice).into(),
+            24..=25 => self.some_config(dice).into(),
             // Never the next one: no build of this test could go on.
             26 => RaiseStateVersion {
                 version: StateVersion(2 * u32::from(dice.small(3)) + 1),
@@ -154,7 +173,7 @@ impl Fleet {
             44 => CompleteRollout { rollout }.into(),
             45 => AmendRollout {
                 rollout,
-                spec: self.some_spec(dice),
+                spec: self.some_amendment(rollout, dice),
             }
             .into(),
             46 => ExcludeVariant {
@@ -168,7 +187,17 @@ impl Fleet {
     }
 
     fn session_command(&self, what: u8, dice: &mut Dice) -> Command {
-        let session = SessionId(1 + dice.roll(self.state.meta().last_session.0 + 1));
+        let open = self.state.sessions().iter();
+        let open: Vec<SessionId> = open
+            .filter(|(_, session)| session.status == SessionStatus::Open)
+            .map(|(id, _)| *id)
+            .collect();
+        let any = SessionId(1 + dice.roll(self.state.meta().last_session.0 + 1));
+        let session = dice
+            .pick(&open)
+            .copied()
+            .filter(|_| !dice.one_in(6))
+            .unwrap_or(any);
         match what % 64 {
             48..=49 => OpenSession {
                 region: region("eu"),
@@ -240,6 +269,15 @@ impl Fleet {
         }
     }
 
+    /// Mostly a release that is registered.
+    fn known_release(&self, dice: &mut Dice) -> ReleaseName {
+        let names: Vec<&ReleaseName> = self.state.releases().iter().map(|(n, _)| n).collect();
+        match dice.pick(&names) {
+            Some(name) if !dice.one_in(8) => (*name).clone(),
+            Some(_) | None => some_release(dice),
+        }
+    }
+
     fn some_rotation(&self, dice: &mut Dice) -> RotateKeys {
         let first = dice.small(6);
         let mut rotation = self.rotation(&[first, first + 1, first + 2]);
@@ -291,7 +329,7 @@ impl Fleet {
             id: NodeId(id),
             address: format!("node-{id}.example:7000"),
             region: region("eu"),
-            voter: id % 2 == 0,
+            voter: id.is_multiple_of(2),
             checkpoint_key: Some(self.keys.public(Role::Checkpoint, 0)).filter(|_| id == 2),
         };
         ChangeMembership {
@@ -314,12 +352,22 @@ impl Fleet {
 
     fn some_rollout(&self, dice: &mut Dice) -> RolloutId {
         let last = self.state.meta().last_rollout.0;
-        // The newest are the ones that something can happen to.
-        RolloutId((last + 1).saturating_sub(dice.roll(4)))
+        // Those that are not final are the ones that something can happen to.
+        let live = self.state.rollouts().iter();
+        let live: Vec<RolloutId> = live
+            .filter(|(_, rollout)| !rollout.life.is_final())
+            .map(|(id, _)| *id)
+            .collect();
+        let any = RolloutId(1 + dice.roll(last + 1));
+        match dice.pick(&live) {
+            Some(live) if !dice.one_in(6) => *live,
+            Some(_) | None => any,
+        }
     }
 
-    fn some_spec(&self, dice: &mut Dice) -> crate::rollout::RolloutSpec {
-        let mut rollout = rollout(some_release(dice).as_str()).audience(&[dice.text(&SELECTORS)]);
+    fn some_spec(&self, dice: &mut Dice) -> RolloutSpec {
+        let name = self.known_release(dice);
+        let mut rollout = rollout(name.as_str()).audience(&[dice.text(&SELECTORS)]);
         let waves = 1 + dice.roll(3);
         for wave in 1..=waves {
             let percent = u32::try_from(100 * wave / waves).unwrap_or(100);
@@ -329,7 +377,7 @@ impl Fleet {
             }
         }
         if dice.one_in(2) {
-            rollout = rollout.back_to(some_release(dice).as_str());
+            rollout = rollout.back_to(self.known_release(dice).as_str());
         }
         if dice.one_in(3) {
             rollout = rollout.auto_rollback();
@@ -341,6 +389,26 @@ impl Fleet {
             rollout = rollout.priority(u32::from(dice.small(3)));
         }
         rollout.spec()
+    }
+
+    /// What a rollout says, a little narrower or wider; or something else altogether.
+    fn some_amendment(&self, rollout: RolloutId, dice: &mut Dice) -> RolloutSpec {
+        let rollout = self.state.rollouts().get(&rollout);
+        let Some(rollout) = rollout.filter(|_| !dice.one_in(6)) else {
+            return self.some_spec(dice);
+        };
+        let mut spec = rollout.spec.clone();
+        match dice.roll(4) {
+            0 => spec.credit = 1 + dice.roll(400),
+            1 => spec.audience.selectors = [selector(dice.text(&SELECTORS))].into(),
+            2 => spec.sample_min = 1 + dice.roll(20),
+            _ => {
+                if let Some(last) = spec.waves.last_mut() {
+                    last.soak = Millis(3_600_000 * dice.roll(6));
+                }
+            }
+        }
+        spec
     }
 
     /// A pool of a budget that is there, or of any rollout.
@@ -368,7 +436,7 @@ impl Fleet {
 
     fn some_report(&self, session: SessionId, dice: &mut Dice) -> Report {
         let pool = self.some_pool(dice);
-        let exposed = dice.roll(60);
+        let exposed = dice.roll(20);
         let verified = dice.roll(exposed + 1);
         let failed = dice.roll(exposed - verified + 1);
         let tally = Tally {
@@ -394,7 +462,7 @@ impl Fleet {
         let size = 64 * (last.unwrap_or(0) + 1);
         Report {
             session,
-            seq: last.unwrap_or(0) + dice.roll(2),
+            seq: last.unwrap_or(0) + dice.roll(6).min(1),
             tallies: vec![tally],
             anchor: dice.one_in(3).then(|| Anchor {
                 origin: "fleet.example/journal/1".to_owned(),
@@ -468,8 +536,7 @@ fn mutated(mut signed: SignedCommand, dice: &mut Dice) -> Vec<u8> {
 }
 
 fn some_release(dice: &mut Dice) -> ReleaseName {
-    let names = ["r-0", "r-1", "r-2", "r-3", "r-4", "r-5", "r-6"];
-    ReleaseName::new(dice.text(&names)).expect("a release name")
+    ReleaseName::new(dice.text(&RELEASES)).expect("a release name")
 }
 
 fn some_scope(dice: &mut Dice) -> Scope {
