@@ -132,6 +132,11 @@ impl Gate {
             .or_else(|| self.accuracy(&all, &control.all()))
     }
 
+    /// What installs alone fail on: failures, or silence where it is known.
+    pub fn installs_breach(&self, counts: &Counts) -> Option<Breach> {
+        self.failures(counts).or_else(|| self.silence(counts))
+    }
+
     /// What is not there yet in sufficient number.
     fn missing(&self, treatment: &Counts, control: &Counts) -> Vec<Missing> {
         let Criteria {

@@ -38,6 +38,7 @@ pub mod id;
 pub mod invariant;
 pub mod key;
 pub mod node;
+pub mod plan;
 pub mod rejection;
 pub mod release;
 pub mod rollout;

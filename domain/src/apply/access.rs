@@ -56,10 +56,9 @@ pub fn demand(state: &State, command: &Command) -> Demand {
         | Command::ChangeMembership(_)
         | Command::SetClusterConfig(_)
         | Command::RaiseStateVersion(_) => Demand::OperatorQuorum,
+        // HALT-2: as long as a halt bars its release, and be the rollout itself forgotten.
         Command::ResumeRollout(ResumeRollout { rollout, reason: _ }) => {
-            let life = state.rollouts().get(rollout).map(|rollout| &rollout.life);
-            // HALT-2: whatever is not a mere pause is a halt, of a rollout that is over or forgotten too.
-            quorum_if(!matches!(life, Some(Life::Paused { .. })))
+            quorum_if(state.bars().contains(rollout))
         }
         Command::AmendRollout(AmendRollout { rollout, spec }) => {
             let before = state.rollouts().get(rollout);

@@ -3,12 +3,14 @@
 pub mod access;
 mod authorize;
 mod changes;
+mod judge;
 mod react;
 
 pub use authorize::{Terms, Verified, authorize};
 pub use changes::Context;
 
 pub(crate) use changes::Changes;
+pub(crate) use react::held_by;
 
 use crate::{
     command::{Command, VALIDITY_MAX},

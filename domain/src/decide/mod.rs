@@ -1,7 +1,7 @@
 //! Decisions: which events a command brings about, or why it is refused. They only read.
 pub(crate) mod amend;
 pub(crate) mod barriers;
-mod budgets;
+pub(crate) mod budgets;
 mod cluster;
 mod guards;
 mod keys;

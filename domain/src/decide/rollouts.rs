@@ -144,12 +144,6 @@ pub(super) fn advance(state: &State, arguments: &AdvanceWave, context: &Context)
             requested: *wave,
         });
     }
-    if rollout
-        .wave(*wave)
-        .is_some_and(|(_, state)| state.overridden)
-    {
-        return Err(invalid("wave", "its gate was overridden before"));
-    }
     let overridden = Event::GateOverridden {
         rollout: *id,
         wave: *wave,
@@ -159,6 +153,12 @@ pub(super) fn advance(state: &State, arguments: &AdvanceWave, context: &Context)
     let opened = rollout
         .wave(next)
         .map(|_| open(*id, next, OpenedBy::Override, context));
+    let before = rollout
+        .wave(*wave)
+        .is_some_and(|(_, state)| state.overridden);
+    if before && opened.is_none() {
+        return Err(invalid("wave", "its gate was overridden before"));
+    }
     Ok(std::iter::once(overridden).chain(opened).collect())
 }
 

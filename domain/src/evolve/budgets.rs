@@ -14,6 +14,10 @@ use crate::{
 };
 use std::ops::Bound;
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "`evolve` sends no other event here"
+)]
 pub(super) fn fold(state: &mut State, event: &Event) -> Result<(), Inconsistent> {
     match event {
         Event::SessionOpened(session) => opened(state, session),
@@ -55,10 +59,6 @@ pub(super) fn fold(state: &mut State, event: &Event) -> Result<(), Inconsistent>
             row(&mut state.pools, pool, "pool")?.credit = *credit;
             Ok(())
         }
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "`evolve` sends no other event here"
-        )]
         _ => Err(Inconsistent::Missing("fold of this event")),
     }
 }

@@ -53,6 +53,7 @@ pub enum Inconsistent {
 ///
 /// # Errors
 /// The event does not follow from this state: events were lost, doubled, or of another log.
+#[expect(clippy::too_many_lines, reason = "one arm for each event")]
 pub fn evolve(state: &mut State, event: &Event) -> Result<(), Inconsistent> {
     match event {
         Event::EntryRecorded {

@@ -14,6 +14,10 @@ use crate::{
 /// Most rows that one [`Event::RolloutFolded`] folds away, so that no entry is slow.
 pub const FOLD_MAX: usize = 256;
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the rest is about waves, or `evolve` does not send it here"
+)]
 pub(super) fn fold(state: &mut State, event: &Event) -> Result<(), Inconsistent> {
     let now = state.meta().time;
     match event {
@@ -22,32 +26,6 @@ pub(super) fn fold(state: &mut State, event: &Event) -> Result<(), Inconsistent>
         Event::RolloutStarted { rollout } => {
             of(state, *rollout)?.judged_at = now;
             live(state, *rollout, Life::Running)
-        }
-        Event::WaveOpened {
-            rollout,
-            wave,
-            opening,
-        } => opened(state, *rollout, *wave, opening),
-        Event::WavePassed {
-            rollout,
-            wave,
-            evidence,
-        } => {
-            wave_of(state, *rollout, *wave)?.passed = Some((**evidence).clone());
-            Ok(())
-        }
-        Event::GateOverridden {
-            rollout,
-            wave,
-            reason: _,
-        } => {
-            wave_of(state, *rollout, *wave)?.overridden = true;
-            Ok(())
-        }
-        Event::GateJudged { rollout } => {
-            // No change that an operator waits for or that a revision would have to guard.
-            row(&mut state.rollouts, rollout, "rollout")?.judged_at = now;
-            Ok(())
         }
         Event::RolloutPaused { rollout, reason: _ } => {
             live(state, *rollout, Life::Paused { since: now })
@@ -77,6 +55,50 @@ pub(super) fn fold(state: &mut State, event: &Event) -> Result<(), Inconsistent>
             spec,
             rollback,
         } => amended(state, *rollout, spec, rollback),
+        Event::RolloutExpedited { rollout, reason: _ } => {
+            of(state, *rollout)?.expedited = true;
+            Ok(())
+        }
+        Event::RolloutFolded { rollout } => folded(state, *rollout),
+        Event::RolloutForgotten { rollout } => forgotten(state, *rollout),
+        _ => fold_wave(state, event),
+    }
+}
+
+/// Folds of waves and their gates.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "`evolve` sends no other event here"
+)]
+fn fold_wave(state: &mut State, event: &Event) -> Result<(), Inconsistent> {
+    let now = state.meta().time;
+    match event {
+        Event::WaveOpened {
+            rollout,
+            wave,
+            opening,
+        } => opened(state, *rollout, *wave, opening),
+        Event::WavePassed {
+            rollout,
+            wave,
+            evidence,
+        } => {
+            wave_of(state, *rollout, *wave)?.passed = Some((**evidence).clone());
+            Ok(())
+        }
+        Event::GateOverridden {
+            rollout,
+            wave,
+            reason: _,
+        } => {
+            wave_of(state, *rollout, *wave)?.overridden = true;
+            Ok(())
+        }
+        Event::GateJudged { rollout } => {
+            // No change that an operator waits for or that a revision would have to guard.
+            row(&mut state.rollouts, rollout, "rollout")?.judged_at = now;
+            Ok(())
+        }
         Event::VariantExcluded {
             rollout,
             variant,
@@ -90,16 +112,6 @@ pub(super) fn fold(state: &mut State, event: &Event) -> Result<(), Inconsistent>
             sums::leave_pool(state, *rollout, *variant);
             Ok(())
         }
-        Event::RolloutExpedited { rollout, reason: _ } => {
-            of(state, *rollout)?.expedited = true;
-            Ok(())
-        }
-        Event::RolloutFolded { rollout } => folded(state, *rollout),
-        Event::RolloutForgotten { rollout } => forgotten(state, *rollout),
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "`evolve` sends no other event here"
-        )]
         _ => Err(Inconsistent::Missing("fold of this event")),
     }
 }

@@ -73,7 +73,9 @@ fn satisfied(needs: Needs<'_>, keys: &KeySet, signers: &BTreeSet<PublicKey>) -> 
         Needs::OperatorQuorum => quorum(keys, Role::Operator, signers),
         Needs::Operator => any(Role::Operator),
         Needs::DecisionNode => any(Role::Decision),
-        Needs::Anyone => any(Role::Operator) || any(Role::Decision) || any(Role::Node),
+        Needs::Anyone => {
+            any(Role::Root) || any(Role::Operator) || any(Role::Decision) || any(Role::Node)
+        }
     }
 }
 
@@ -114,10 +116,8 @@ fn needs(event: &Event) -> Needs<'_> {
         | Event::VariantRegistered(_)
         | Event::RecoveryImageDeclared { .. }
         | Event::RolloutCreated(_)
-        | Event::RolloutStarted { .. }
         | Event::RolloutPaused { .. }
         | Event::RolloutResumed { .. }
-        | Event::RolloutSuperseded { .. }
         | Event::RolloutAmended { .. }
         | Event::StopRaised(_)
         | Event::RegionPolicySet { .. }
@@ -125,7 +125,6 @@ fn needs(event: &Event) -> Needs<'_> {
         | Event::HoldReleased { .. } => Needs::Operator,
         Event::SessionOpened(_)
         | Event::BudgetGranted { .. }
-        | Event::BudgetReturned { .. }
         | Event::Reported { .. }
         | Event::SessionClosed { .. }
         | Event::Tallied { .. } => Needs::DecisionNode,
@@ -143,6 +142,9 @@ fn needs(event: &Event) -> Needs<'_> {
         | Event::CreditGrown { .. }
         | Event::RolloutFolded { .. }
         | Event::BudgetLost { .. }
+        | Event::BudgetReturned { .. }
+        | Event::RolloutStarted { .. }
+        | Event::RolloutSuperseded { .. }
         | Event::RolloutForgotten { .. } => Needs::Anyone,
     }
 }
