@@ -139,6 +139,15 @@ impl NodeHash {
         finish(state, tail, entry.len().saturating_add(1))
     }
 
+    /// The leaf of an entry that stands right after a byte 0x00: nothing needs to be moved.
+    pub(crate) fn leaf_of_prefixed(prefixed: &[u8]) -> Self {
+        debug_assert_eq!(prefixed.first(), Some(&0x00));
+        let mut state = SHA256_INITIAL;
+        let (blocks, tail) = prefixed.as_chunks::<BLOCK_BYTES>();
+        compress256(&mut state, blocks);
+        finish(state, tail, prefixed.len())
+    }
+
     /// `SHA-256(0x01 ‖ left ‖ right)`: 65 bytes, so always the same two blocks.
     #[must_use]
     pub fn node(left: &NodeHash, right: &NodeHash) -> Self {
@@ -224,6 +233,8 @@ mod tests {
             let entry = bytes.get(..len).unwrap();
             let plain = Sha256::digest([&[0u8], entry].concat());
             assert_eq!(NodeHash::leaf(entry).0[..], plain[..], "{len} bytes");
+            let prefixed = NodeHash::leaf_of_prefixed(&[&[0u8], entry].concat());
+            assert_eq!(prefixed.0[..], plain[..], "{len} bytes");
         }
         let (left, right) = (NodeHash([0xab; 32]), NodeHash([0x17; 32]));
         let plain = Sha256::digest([&[1u8][..], &left.0, &right.0].concat());

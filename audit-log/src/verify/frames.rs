@@ -31,7 +31,8 @@ impl Frames {
         (self.start, self.end) = (0, 0);
     }
 
-    /// The next entry, or `None` if the bundle ends before the end of one.
+    /// The next entry with a byte 0x00 before it, which makes it the input of its leaf hash (the
+    /// byte was the end of its length); or `None` if the bundle ends before the end of one.
     pub(super) fn next(&mut self, file: &mut dyn Read) -> io::Result<Option<&[u8]>> {
         if !self.fill(file, LENGTH_BYTES)? {
             return Ok(None);
@@ -44,9 +45,12 @@ impl Frames {
         if !self.fill(file, frame)? {
             return Ok(None);
         }
-        let entry = self.start.saturating_add(LENGTH_BYTES);
+        let prefix = self.start.saturating_add(LENGTH_BYTES - 1);
         self.start = self.start.saturating_add(frame);
-        Ok(self.buffer.get(entry..self.start))
+        if let Some(byte) = self.buffer.get_mut(prefix) {
+            *byte = 0x00;
+        }
+        Ok(self.buffer.get(prefix..self.start))
     }
 
     /// Whether the bundle has no more bytes.

@@ -175,21 +175,12 @@ impl Floor {
 fn root_of(hashes: &[NodeHash]) -> NodeHash {
     let mut row = hashes.to_vec();
     while row.len() > 1 {
-        let mut parents = 0usize;
-        for pair in 0..row.len().div_ceil(2) {
-            let left = pair.saturating_mul(2);
-            // An odd last hash moves up as it is: that is where RFC 6962 splits it off.
-            let parent = match row.get(left..).unwrap_or_default() {
-                [left, right, ..] => NodeHash::node(left, right),
-                [last] => *last,
-                [] => break,
-            };
-            if let Some(place) = row.get_mut(pair) {
-                *place = parent;
-            }
-            parents = parents.saturating_add(1);
-        }
-        row.truncate(parents);
+        let (pairs, odd) = row.as_chunks::<2>();
+        let parents = pairs
+            .iter()
+            .map(|[left, right]| NodeHash::node(left, right));
+        // An odd last hash moves up as it is: that is where RFC 6962 splits it off.
+        row = parents.chain(odd.iter().copied()).collect();
     }
     row.first().copied().unwrap_or_else(NodeHash::empty_tree)
 }

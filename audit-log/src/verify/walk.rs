@@ -81,9 +81,10 @@ fn walk_bundle<D: Directory + ?Sized>(
         let frame = frames.next(&mut opened);
         let frame = frame.map_err(|source| Stop::unreadable(&path, source))?;
         let bad = |fault: Fault| Stop::bad(index, &path, fault);
-        let bytes = frame.ok_or_else(|| bad(Fault::BundleEnds))?;
+        let prefixed = frame.ok_or_else(|| bad(Fault::BundleEnds))?;
+        let bytes = prefixed.get(1..).unwrap_or_default();
         let entry = in_place(bytes, index).map_err(bad)?;
-        if NodeHash::leaf(bytes) != *leaf {
+        if NodeHash::leaf_of_prefixed(prefixed) != *leaf {
             return Err(if tower.leaves_are_suspect() {
                 Stop::bad(index, tower.leaves_path(), Fault::TileLeaf)
             } else {
