@@ -1,1 +1,5 @@
-//! decision
+//! Decision nodes: they answer devices from a leased snapshot of the store.
+//!
+//! [`engine`] is the pure part: from a snapshot and a check-in to a decision.
+
+pub mod engine;

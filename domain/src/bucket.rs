@@ -3,6 +3,7 @@ use crate::{
     id::{Hash, Ppm, RolloutId, WaveIndex},
     rollout::Rollout,
     variant::VariantTraits,
+    wave::WaveSpec,
 };
 
 const BUCKET_CONTEXT: &str = "tidegate 2026-11 bucket salt v1";
@@ -71,11 +72,15 @@ pub const fn in_control(place: Place, share: Ppm) -> bool {
     place.control.is_within(share)
 }
 
+/// Whether a device belongs to a wave: by its bucket, or because its variant is in the wave's ring.
+pub fn is_in(wave: &WaveSpec, variant: &VariantTraits, place: Place) -> bool {
+    place.wave.is_within(wave.target) || wave.ring.as_ref().is_some_and(|r| r.matches(variant))
+}
+
 /// The first wave that a device belongs to, open or not; `None` if no wave reaches it.
 pub fn wave_of(rollout: &Rollout, variant: &VariantTraits, place: Place) -> Option<WaveIndex> {
-    let at = rollout.spec.waves.iter().position(|wave| {
-        place.wave.is_within(wave.target) || wave.ring.as_ref().is_some_and(|r| r.matches(variant))
-    })?;
+    let mut waves = rollout.spec.waves.iter();
+    let at = waves.position(|wave| is_in(wave, variant, place))?;
     u16::try_from(at).ok().map(WaveIndex)
 }
 
