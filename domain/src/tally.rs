@@ -225,6 +225,12 @@ impl Counts {
             .saturating_add(self.reverted)
     }
 
+    /// Of the fates that a session told, those that its own exposures account for; it may speak of
+    /// exposures that sessions made which are over, too.
+    pub fn own_spoken(&self) -> u64 {
+        self.spoken().min(self.exposed)
+    }
+
     /// Exposures whose fate is not known yet.
     pub fn unresolved(&self) -> u64 {
         self.exposed.saturating_sub(self.resolved())

@@ -1,5 +1,5 @@
 //! Decisions on sessions, budgets and reports.
-use super::{Decision, barriers, check_limit, invalid};
+use super::{Decision, barriers, check_limit, heirs, invalid};
 use crate::{
     apply::Context,
     command::{CloseSession, GrantBudget, OpenSession, Report, ReturnBudget, WriteOffBudget},
@@ -308,9 +308,9 @@ pub(super) fn report(state: &State, report: &Report, context: &Context) -> Decis
         anchor: anchor.clone(),
     }];
     for tally in tallies {
-        let more = match check_tally(state, *id, &tally.key, &tally.counts, context)? {
-            Some(more) if more != Counts::default() => more,
-            Some(_) | None => continue,
+        let said = check_tally(state, *id, &tally.key, &tally.counts, context)?;
+        let Some(Said { counts, more }) = said.filter(|said| said.more != Counts::default()) else {
+            continue;
         };
         if let Some(pool) = tally.key.pool() {
             let sum = exposed.entry(pool).or_default();
@@ -319,7 +319,7 @@ pub(super) fn report(state: &State, report: &Report, context: &Context) -> Decis
         events.push(Event::Tallied {
             session: *id,
             key: tally.key.clone(),
-            counts: Box::new(tally.counts.clone()),
+            counts: Box::new(counts),
         });
     }
     check_grants(state, *id, &exposed)?;
@@ -353,14 +353,22 @@ fn check_anchor(before: Option<&Anchor>, anchor: &Anchor) -> Result<(), Rejectio
     Ok(())
 }
 
-/// What a tally adds to what the session said before; `None` if it is passed over.
+/// What counts of a tally.
+struct Said {
+    /// All of it, cumulative.
+    counts: Counts,
+    /// What it adds to what the session said before.
+    more: Counts,
+}
+
+/// What counts of a tally; `None` if it is passed over.
 fn check_tally(
     state: &State,
     session: SessionId,
     key: &TallyKey,
     counts: &Counts,
     context: &Context,
-) -> Result<Option<Counts>, Rejection> {
+) -> Result<Option<Said>, Rejection> {
     let refused = |detail: &str| Rejection::TallyInconsistent {
         rollout: key.rollout,
         detail: detail.to_owned(),
@@ -404,8 +412,9 @@ fn check_tally(
     if !counts.is_at_least(&before) {
         return Err(refused("a counter falls"));
     }
+    let counts = heirs::without_strangers(state, session, key, counts, &before);
     let more = counts.minus(&before);
-    Ok(Some(more))
+    Ok(Some(Said { counts, more }))
 }
 
 fn does_not_add_up(counts: &Counts) -> Option<&'static str> {
@@ -433,8 +442,8 @@ fn does_not_add_up(counts: &Counts) -> Option<&'static str> {
     if *silent != 0 {
         return Some("silence is derived, never reported");
     }
-    if counts.spoken() > *exposed || downloaded > exposed || installed > exposed {
-        return Some("more outcomes than exposures");
+    if downloaded > exposed || installed > exposed {
+        return Some("more steps than exposures");
     }
     if errors > operations || correct > predictions {
         return Some("a part is greater than its whole");

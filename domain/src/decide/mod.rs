@@ -4,6 +4,7 @@ pub(crate) mod barriers;
 pub(crate) mod budgets;
 mod cluster;
 mod guards;
+mod heirs;
 mod keys;
 mod releases;
 mod rollback;

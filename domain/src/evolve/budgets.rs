@@ -265,29 +265,37 @@ fn tallied(
     let aged = aged(state, key).ok_or(Inconsistent::Missing("rollout"))?;
     state.derived.cohorts_by_age.insert(aged);
     sums::change(state, key, |sum| sum.young = sum.young.plus(&more));
-    match key.pool() {
-        Some(pool) => spent(state, session, &pool, &more),
-        None => Ok(()),
+    let Some(pool) = key.pool() else {
+        return Ok(());
+    };
+    let own = counts.own_spoken().saturating_sub(before.own_spoken());
+    spent(state, session, &pool, more.exposed, own)?;
+    if let Some(row) = state.pools.get_mut(&pool) {
+        row.resolved = row.resolved.saturating_add(more.spoken());
     }
+    Ok(())
 }
 
-/// Follows exposures, and fates that devices told, in the budget and the pool they draw on.
+/// Follows exposures, and fates that devices told of them, in the budget they draw on. A session
+/// that speaks of others' exposures only has no budget there.
 fn spent(
     state: &mut State,
     session: SessionId,
     pool: &PoolKey,
-    more: &Counts,
+    exposed: u64,
+    resolved: u64,
 ) -> Result<(), Inconsistent> {
+    if exposed == 0 && resolved == 0 {
+        return Ok(());
+    }
     let key = budget_key(session, pool);
     let budget = row(&mut state.budgets, &key, "budget")?;
-    if more.exposed > budget.held() {
+    if exposed > budget.held() {
         return Err(Inconsistent::Conflict("the budget is spent"));
     }
-    budget.spent = budget.spent.saturating_add(more.exposed);
-    budget.resolved = budget.resolved.saturating_add(more.spoken());
+    budget.spent = budget.spent.saturating_add(exposed);
+    budget.resolved = budget.resolved.saturating_add(resolved);
     state.derived.follow_budget(&key, budget);
-    let row = row(&mut state.pools, pool, "pool")?;
-    row.resolved = row.resolved.saturating_add(more.spoken());
     Ok(())
 }
 
@@ -337,7 +345,7 @@ fn matured(state: &mut State, key: &TallyKey) -> Result<(), Inconsistent> {
 }
 
 /// The sessions with a row for a cohort; at most as many as there are sessions.
-fn sessions_of(state: &State, key: &TallyKey) -> Vec<SessionId> {
+pub(crate) fn sessions_of(state: &State, key: &TallyKey) -> Vec<SessionId> {
     let by_cohort = &state.derived.tallies_by_cohort;
     let from = Bound::Included((key.clone(), SessionId(0)));
     let to = Bound::Included((key.clone(), SessionId(u64::MAX)));

@@ -10,7 +10,7 @@ mod sums;
 
 pub use rollouts::FOLD_MAX;
 
-pub(crate) use budgets::{stratum_credit, waves_of};
+pub(crate) use budgets::{sessions_of, stratum_credit, waves_of};
 pub(crate) use sums::of_variant;
 
 use crate::{
