@@ -50,6 +50,13 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Whatever the file system answers.
     fn names(&self) -> io::Result<Vec<String>>;
 
+    /// Bytes that can still be written. A store that refuses work while a reserve is left can go on
+    /// reading, and be stopped in order; one that meets the end of the disk cannot.
+    ///
+    /// # Errors
+    /// Whatever the file system answers.
+    fn free_bytes(&self) -> io::Result<u64>;
+
     /// How long a caller must wait, on the virtual clock, before its next sync: blocking work takes
     /// no virtual time, so a simulated device states its latency here. Zero on real disks.
     fn sync_delay(&self) -> Duration {

@@ -143,6 +143,12 @@ impl Disk for DirDisk {
         names.sort_unstable();
         Ok(names)
     }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let volume = rustix::fs::statvfs(&self.path)?;
+        // What is left for us, not for root.
+        Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
+    }
 }
 
 /// Without this, a file that was created or renamed may be missing after a power loss although its
@@ -190,6 +196,14 @@ mod tests {
         ));
         drop(first);
         assert!(DirDisk::open(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn a_volume_says_how_much_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = DirDisk::open(dir.path()).unwrap();
+        let free = disk.free_bytes().unwrap();
+        assert!(free > 0 && free < 1 << 60, "{free}");
     }
 
     #[test]

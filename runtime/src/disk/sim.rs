@@ -327,6 +327,12 @@ impl Disk for SimMount {
         Ok(self.device()?.files.keys().cloned().collect())
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        let device = self.device()?;
+        let capacity = device.faults.capacity_bytes.unwrap_or(u64::MAX);
+        Ok(capacity.saturating_sub(device.bytes()))
+    }
+
     fn sync_delay(&self) -> Duration {
         self.disk.device().faults.sync_delay
     }

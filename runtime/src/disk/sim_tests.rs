@@ -101,7 +101,10 @@ fn a_full_disk_refuses_growth_and_keeps_working_in_place() {
     let mount = disk.mount();
     let file = mount.open("f").unwrap();
     file.write(0, &[1; 100]).unwrap();
+    disk.set_capacity(Some(120));
+    assert_eq!(mount.free_bytes().unwrap(), 20);
     disk.set_capacity(Some(100));
+    assert_eq!(mount.free_bytes().unwrap(), 0);
     assert_eq!(
         file.write(50, &[2; 51]).unwrap_err().kind(),
         io::ErrorKind::StorageFull
