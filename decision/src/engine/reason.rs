@@ -253,19 +253,12 @@ impl Reasons {
         self.items.get(..usize::from(self.len)).unwrap_or_default()
     }
 
-    /// The same reasons with those that argue for `verdict` first.
-    pub(super) fn most_important_first(&self, verdict: Verdict) -> Self {
-        let mut sorted = Self::new();
-        let argues = |b: &&Because| b.reason.verdict() == verdict;
-        self.as_slice()
-            .iter()
-            .filter(argues)
-            .for_each(|b| sorted.push(*b));
-        self.as_slice()
-            .iter()
-            .filter(|b| !argues(b))
-            .for_each(|b| sorted.push(*b));
-        sorted
+    /// Puts those that argue for `verdict` first, each group in its order.
+    pub(super) fn most_important_first(&mut self, verdict: Verdict) {
+        let len = usize::from(self.len);
+        if let Some(items) = self.items.get_mut(..len) {
+            items.sort_by_key(|because| because.reason.verdict() != verdict);
+        }
     }
 }
 
@@ -344,8 +337,8 @@ mod tests {
         let mut reasons = Reasons::new();
         reasons.push(Reason::Holdout);
         reasons.push(Reason::RegionClosed);
-        let sorted = reasons.most_important_first(Verdict::Wait);
-        let codes: Vec<_> = sorted.as_slice().iter().map(|b| b.reason.code()).collect();
+        reasons.most_important_first(Verdict::Wait);
+        let codes: Vec<_> = reasons.as_slice().iter().map(|b| b.reason.code()).collect();
         assert_eq!(codes, ["region_closed", "holdout"]);
     }
 }

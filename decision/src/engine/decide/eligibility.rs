@@ -46,9 +46,7 @@ fn concerns(considered: &Considered<'_>) -> Result<(), Pass> {
         LineKind::Return if running == subject => Ok(()),
         LineKind::Return => Err(Pass::Silent),
         LineKind::Offer | LineKind::Baseline if running == subject => Err(Pass::Has),
-        LineKind::Offer | LineKind::Baseline if running > subject => {
-            Err(Reason::RunningNewer.into())
-        }
+        LineKind::Offer | LineKind::Baseline if running > subject => Err(Pass::HasNewer),
         LineKind::Offer | LineKind::Baseline => Ok(()),
     }
 }

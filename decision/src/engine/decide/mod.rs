@@ -167,6 +167,8 @@ enum Pass {
     Silent,
     /// The device has it.
     Has,
+    /// The device has something newer.
+    HasNewer,
     /// For this reason.
     For(Reason),
 }
@@ -269,9 +271,12 @@ fn walk<'a>(
 ) -> Option<(Verdict, Grant)> {
     let index = asked.index;
     let slots = component_slots(index, asked.check_in);
-    let mut has_some = false;
+    let slots = slots
+        .get(..asked.check_in.components.len())
+        .unwrap_or(&slots);
+    let (mut has, mut has_newer) = (false, false);
     for candidate in index.candidates(asked.at) {
-        let Some(considered) = consider(asked, candidate, &slots) else {
+        let Some(considered) = consider(asked, candidate, slots) else {
             continue;
         };
         let mut stage = Reasons::new();
@@ -295,15 +300,16 @@ fn walk<'a>(
                 return Some((verdict, grant));
             }
             Err(Pass::Silent) => {}
-            Err(Pass::Has) => has_some = true,
+            Err(Pass::Has) => has = true,
+            Err(Pass::HasNewer) => has_newer = true,
             Err(Pass::For(reason)) => reasons.push(about(reason)),
         }
     }
     if reasons.as_slice().is_empty() {
-        reasons.push(if has_some {
-            Reason::UpToDate
-        } else {
-            Reason::NothingForStratum
+        reasons.push(match (has, has_newer) {
+            (true, _) => Reason::UpToDate,
+            (false, true) => Reason::RunningNewer,
+            (false, false) => Reason::NothingForStratum,
         });
     }
     None
@@ -323,7 +329,7 @@ fn component_slots(index: &Index, check_in: &CheckIn) -> ComponentSlots {
 fn consider<'a>(
     asked: &Asked<'a>,
     candidate: &'a Candidate,
-    slots: &ComponentSlots,
+    slots: &[Option<ComponentSlot>],
 ) -> Option<Considered<'a>> {
     let index = asked.index;
     let line = index.lines.get(candidate.line as usize)?;
@@ -344,7 +350,7 @@ fn consider<'a>(
     })
 }
 
-fn finish(asked: &Asked<'_>, grant: Option<(Verdict, Grant)>, reasons: Reasons) -> Decision {
+fn finish(asked: &Asked<'_>, grant: Option<(Verdict, Grant)>, mut reasons: Reasons) -> Decision {
     let waits = || {
         reasons
             .as_slice()
@@ -356,7 +362,7 @@ fn finish(asked: &Asked<'_>, grant: Option<(Verdict, Grant)>, reasons: Reasons) 
         None if waits() => Verdict::Wait,
         None => Verdict::None,
     };
-    let reasons = reasons.most_important_first(verdict);
+    reasons.most_important_first(verdict);
     let poll = asked.index.settings.poll_interval;
     Decision {
         verdict,
