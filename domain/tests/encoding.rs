@@ -93,7 +93,7 @@ fn the_arguments_of_each_kind_have_their_golden_digest() {
 }
 
 const GOLDEN: [&str; 34] = [
-    "0x0010 RotateKeys a75bc4086b60479b",
+    "0x0012 RotateKeys a75bc4086b60479b",
     "0x0011 RevokeKey ab0a1fc2e45f7879",
     "0x0020 RegisterRelease 4cabfeee106e530f",
     "0x0021 AddReleaseSignatures c1ce832ae4999525",

@@ -85,7 +85,7 @@ pub enum ArgumentsError {
 
 commands! {
     /// Begins the next key epoch.
-    RotateKeys = 0x0010,
+    RotateKeys = 0x0012,
     /// Takes all trust from one key.
     RevokeKey = 0x0011,
     /// Registers a signed release.
