@@ -342,10 +342,9 @@ fn bad_claims_are_answered_none_with_the_reason() {
         ["unknown_channel"]
     );
     let current = check_in("d", 1, "os", "2.0.0");
-    assert_eq!(
-        codes(&tell(&state, Mode::Fresh, &current))[0],
-        "running_newer"
-    );
+    assert_eq!(codes(&tell(&state, Mode::Fresh, &current)), ["up_to_date"]);
+    let ahead = check_in("d", 1, "os", "3.0.0");
+    assert_eq!(codes(&tell(&state, Mode::Fresh, &ahead)), ["running_newer"]);
 }
 
 #[test]

@@ -2,15 +2,15 @@
 //!
 //! A device echoes its token, so that any node knows what it was offered without asking another,
 //! draws no budget for it again, and counts its outcome once.
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use minicbor::{Decode, Encode};
 use tidegate_domain::{
     canonical::{self, CanonicalError},
-    command::pae,
+    command::Signature,
     id::{
         Cohort, Component, LogTime, Pseudonym, PublicKey, ReleaseName, RolloutId, SessionId,
-        WaveIndex,
+        SignatureBytes, WaveIndex,
     },
+    signature::{self, SigningKey},
     tally::{Arm, Stratum, TallyKey},
 };
 
@@ -108,8 +108,8 @@ impl Token {
     /// The token as a device gets it.
     pub fn sign(&self, key: &SigningKey) -> Vec<u8> {
         let mut bytes = canonical::encode(self);
-        let signature = key.sign(&pae(TOKEN_PAYLOAD_TYPE, &bytes));
-        bytes.extend(signature.to_bytes());
+        let Signature { key: _, signature } = signature::sign(key, TOKEN_PAYLOAD_TYPE, &bytes);
+        bytes.extend(signature.0);
         bytes
     }
 }
@@ -162,15 +162,15 @@ impl Verified<Token> {
             return Err(TokenError::TooLong(bytes.len()));
         }
         let (body, signature) = bytes
-            .len()
-            .checked_sub(SIGNATURE_BYTES)
-            .and_then(|at| bytes.split_at_checked(at))
+            .split_last_chunk::<SIGNATURE_BYTES>()
             .ok_or(TokenError::TooShort)?;
         let token: Token = canonical::decode(body)?;
         let key = key_of(token.signer).ok_or(TokenError::UnknownSession(token.signer))?;
-        let key = VerifyingKey::from_bytes(&key.0).map_err(|_| TokenError::BadSignature)?;
-        let signature = Signature::from_slice(signature).map_err(|_| TokenError::BadSignature)?;
-        key.verify_strict(&pae(TOKEN_PAYLOAD_TYPE, body), &signature)
+        let signature = Signature {
+            key,
+            signature: SignatureBytes(*signature),
+        };
+        signature::verify(&signature, TOKEN_PAYLOAD_TYPE, body)
             .map_err(|_| TokenError::BadSignature)?;
         if token.device != *device {
             return Err(TokenError::OtherDevice);
@@ -182,6 +182,7 @@ impl Verified<Token> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ed25519_dalek::Signer;
     use proptest::prelude::*;
     use tidegate_domain::id::{Channel, VariantId};
 
