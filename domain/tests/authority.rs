@@ -31,12 +31,13 @@ enum Takes {
 fn takes(command: &Command) -> Takes {
     match command.name() {
         "RotateKeys" => Takes::Roots,
-        "ResumeRollout" | "RevokeKey" | "RaiseFloor" | "ApproveRollout" | "AdvanceWave"
-        | "ExpediteRollout" | "LiftStop" | "WriteOffBudget" | "ChangeMembership"
-        | "SetClusterConfig" | "RaiseStateVersion" => Takes::Operators(2),
+        "RevokeKey" | "RaiseFloor" | "ApproveRollout" | "AdvanceWave" | "ExpediteRollout"
+        | "LiftStop" | "WriteOffBudget" | "ChangeMembership" | "SetClusterConfig"
+        | "RaiseStateVersion" => Takes::Operators(2),
         "RegisterRelease"
         | "AddReleaseSignatures"
         | "RevokeRelease"
+        | "ResumeRollout"
         | "RegisterVariant"
         | "DeclareRecoveryImage"
         | "CreateRollout"
