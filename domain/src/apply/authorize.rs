@@ -38,6 +38,18 @@ pub struct Terms {
     pub expected_revision: Option<Revision>,
 }
 
+#[cfg(feature = "testing")]
+impl Verified<Command> {
+    /// A command that nobody signed, so that a bench can tell what signatures cost.
+    pub fn assume(command: impl Into<Command>, terms: Terms, signers: Vec<PublicKey>) -> Self {
+        Self {
+            value: command.into(),
+            terms,
+            signers,
+        }
+    }
+}
+
 impl<T> Verified<T> {
     /// What was verified.
     pub const fn get(&self) -> &T {

@@ -79,9 +79,12 @@ pub fn admit(state: &State, envelope: &[u8], stamp: Stamp) -> Result<Vec<Event>,
     decide(state, &command, &context)
 }
 
-/// The part of [`apply`] after authorization; benches measure it alone.
-#[doc(hidden)]
-pub fn apply_verified(state: &mut State, command: &Verified<Command>, stamp: Stamp) -> Applied {
+/// The part of [`apply`] after authorization.
+pub(crate) fn apply_verified(
+    state: &mut State,
+    command: &Verified<Command>,
+    stamp: Stamp,
+) -> Applied {
     assert!(
         state.unknown_version().is_none(),
         "the state follows newer rules than this build knows"

@@ -22,9 +22,9 @@ pub use script::Step;
 
 use crate::{
     apply::{
-        Applied, Outcome, Stamp,
+        Applied, Outcome, Stamp, Verified,
         access::{Demand, demand},
-        apply,
+        apply, apply_verified,
     },
     command::{Base, Command, Proposal, RotateKeys, SignedCommand, Tick, seal},
     event::Event,
@@ -272,6 +272,11 @@ impl Fleet {
     pub fn tick(&mut self) -> Vec<Event> {
         self.accept(Tick {})
     }
+}
+
+/// Applies what was authorized before, or is assumed to be: what signatures don't cost.
+pub fn apply_authorized(state: &mut State, command: &Verified<Command>, stamp: Stamp) -> Applied {
+    apply_verified(state, command, stamp)
 }
 
 /// Keys as a rotation proposes them, sorted.
