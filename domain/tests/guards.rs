@@ -23,7 +23,7 @@ fn image(scope: Scope, at: u64) -> DeclareRecoveryImage {
     DeclareRecoveryImage {
         scope,
         image: RecoveryImage {
-            release: "factory".parse().unwrap(),
+            release: "factory".parse().expect("a release name"),
             security_version: SecurityVersion(at),
             revision: Revision(0),
         },

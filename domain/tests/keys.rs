@@ -189,7 +189,7 @@ fn weak_foreign_and_twice_encoded_keys_are_told_apart() {
 fn torsioned(a: &PublicKey, b: &PublicKey) -> PublicKey {
     let point = |key: &PublicKey| {
         ed25519_dalek::VerifyingKey::from_bytes(&key.0)
-            .unwrap()
+            .expect("a point")
             .to_edwards()
     };
     PublicKey((point(a) + point(b)).compress().0)
@@ -307,5 +307,5 @@ fn one_signer_is_one_signer() {
 }
 
 fn release_name(text: &str) -> ReleaseName {
-    text.parse().unwrap()
+    text.parse().expect("a release name")
 }

@@ -2,6 +2,7 @@
 use super::{Transition, Violation, ensure};
 use crate::{
     apply::Outcome,
+    derived::Derived,
     event::{Event, SpentId},
     evolve::evolve,
     rejection::Rejection,
@@ -73,6 +74,14 @@ fn same_but_for_the_log(before: &State, after: &State) -> bool {
     let held = after.holds().iter();
     let mut held = held.map(|(key, hold)| before.holds().get(key) == Some(hold));
     held.all(|same| same) && rest(before) == *after
+}
+
+/// APPLY-1: what is looked up is what the rows say, so that a restart changes nothing.
+pub(super) fn look_ups_follow_the_rows(t: &Transition<'_>) -> Result<(), Violation> {
+    let holds = t.after.derived == Derived::of(t.after);
+    ensure(holds, "APPLY-1", || {
+        format!("{:?} is not {:?}", t.after.derived, Derived::of(t.after))
+    })
 }
 
 /// APPLY-1: the events alone lead from the state before to the state after.

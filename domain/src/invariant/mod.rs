@@ -54,6 +54,7 @@ pub fn check(transition: &Transition<'_>) -> Result<(), Violation> {
     log::nothing_is_applied_twice(transition)?;
     log::refusals_change_nothing(transition)?;
     log::events_tell_all(transition)?;
+    log::look_ups_follow_the_rows(transition)?;
     authority::changes_were_signed_for(transition)?;
     floors::never_fall(transition)?;
     floors::never_pass_the_way_back(transition)?;
