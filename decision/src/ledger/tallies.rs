@@ -1,0 +1,335 @@
+//! What a session has counted, and what of it the store knows.
+//!
+//! Counts are cumulative and only rise, so a report that is lost, repeated or overtaken does no
+//! harm: the next says all that is not known to have arrived. Whether one arrived is told by its
+//! reply or, when that is lost, by the view.
+use super::{metrics::Metrics, outcomes::Fate};
+use std::collections::{BTreeMap, BTreeSet};
+use tidegate_domain::{
+    State,
+    command::{Report, Tally},
+    id::{Cohort, LogTime, RolloutId, SessionId},
+    node::{Anchor, BudgetKey, PoolKey},
+    tally::{COUNT_MAX, Counts, TallyKey},
+};
+
+/// Reports whose fate is unknown that are remembered; a later one says what an older one said.
+const OUTSTANDING_MAX: usize = 8;
+
+/// The tallies of one session.
+#[derive(Debug)]
+pub(super) struct Tallies {
+    session: SessionId,
+    rows: BTreeMap<TallyKey, Row>,
+    /// Rows of which the store does not know everything.
+    changed: BTreeSet<TallyKey>,
+    /// Rows with a failure that no report has carried yet.
+    urgent: BTreeSet<TallyKey>,
+    /// Every exposure of this session, per pool: what the store must come to know.
+    exposed: BTreeMap<PoolKey, u64>,
+    seq: u64,
+    known_seq: u64,
+    outstanding: BTreeMap<u64, Vec<(TallyKey, Counts)>>,
+    tallies_max: usize,
+    /// A report was refused: cohorts ahead of log time wait until it has caught up.
+    ahead_waits: bool,
+    time: LogTime,
+}
+
+#[derive(Debug, Default)]
+struct Row {
+    counts: Counts,
+    /// Of the fates in `counts`, those of exposures that other sessions made.
+    inherited: u64,
+    /// As the store knows it.
+    known: Counts,
+}
+
+impl Tallies {
+    /// Nothing counted yet.
+    pub(super) fn new(session: SessionId) -> Self {
+        Self {
+            session,
+            rows: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            urgent: BTreeSet::new(),
+            exposed: BTreeMap::new(),
+            seq: 0,
+            known_seq: 0,
+            outstanding: BTreeMap::new(),
+            tallies_max: 1_000,
+            ahead_waits: false,
+            time: LogTime(0),
+        }
+    }
+
+    /// Counts an exposure that this session made.
+    pub(super) fn exposed(&mut self, key: &TallyKey) {
+        if let Some(pool) = key.pool() {
+            let total = self.exposed.entry(pool).or_default();
+            *total = total.saturating_add(1);
+            self.add(key, |counts| bump(&mut counts.exposed));
+        }
+    }
+
+    /// Counts what became of an exposure. `own`: this session made it; else the fate is final. Says
+    /// whether it counted: of its own, no more than were exposed can.
+    pub(super) fn fate(&mut self, key: &TallyKey, fate: Fate, own: bool) -> bool {
+        let row = self.rows.get(key);
+        let room = row.is_some_and(|row| {
+            let resolved = row.counts.spoken().saturating_sub(row.inherited);
+            let used = match fate {
+                Fate::Downloaded => row.counts.downloaded,
+                Fate::Installed => row.counts.installed,
+                Fate::Verified | Fate::Failed | Fate::Reverted => resolved,
+            };
+            used < row.counts.exposed
+        });
+        if own && !room {
+            return false;
+        }
+        if matches!(fate, Fate::Failed | Fate::Reverted) {
+            self.urgent.insert(key.clone());
+        }
+        self.add(key, |counts| match fate {
+            Fate::Downloaded => bump(&mut counts.downloaded),
+            Fate::Installed => bump(&mut counts.installed),
+            Fate::Verified => bump(&mut counts.verified),
+            Fate::Failed => bump(&mut counts.failed),
+            Fate::Reverted => bump(&mut counts.reverted),
+        });
+        if let Some(row) = self.rows.get_mut(key).filter(|_| !own) {
+            row.inherited = row.inherited.saturating_add(1);
+        }
+        true
+    }
+
+    /// Counts what a device measured.
+    pub(super) fn measured(&mut self, key: &TallyKey, metrics: &Metrics) {
+        self.add(key, |counts| *counts = counts.plus(metrics.counts()));
+    }
+
+    /// The next report: all that the store is not known to know, what failed first if it is too
+    /// much for one. `None` when there is nothing to say; an anchor alone is something.
+    pub(super) fn report(&mut self, anchor: Option<Anchor>) -> Option<Report> {
+        let tallies = self.due();
+        if tallies.is_empty() && anchor.is_none() {
+            return None;
+        }
+        Some(self.numbered(tallies, anchor))
+    }
+
+    /// The session's last report, for `CloseSession`; may be empty. Send [`Self::report`]s first
+    /// while more is due than one can carry.
+    pub(super) fn final_report(&mut self, anchor: Option<Anchor>) -> Report {
+        let tallies = self.due();
+        self.numbered(tallies, anchor)
+    }
+
+    /// How many tallies are due; more than [`Self::report`] may carry at once.
+    pub(super) fn due_len(&self) -> usize {
+        self.changed.len()
+    }
+
+    /// Whether a failure arrived that no report has carried yet: the next should not wait.
+    pub(super) fn urgent(&self) -> bool {
+        !self.urgent.is_empty()
+    }
+
+    /// The store accepted the report with this number.
+    pub(super) fn acknowledged(&mut self, seq: u64) {
+        self.known_seq = self.known_seq.max(seq);
+        self.ahead_waits = false;
+        let sent = self.outstanding.remove(&seq);
+        // Older ones were applied before it or never will be, and it says what they said.
+        self.outstanding.retain(|other, _| *other > seq);
+        for (key, counts) in sent.into_iter().flatten() {
+            let Some(row) = self.rows.get_mut(&key) else {
+                continue;
+            };
+            if counts.is_at_least(&row.known) {
+                row.known = counts;
+            }
+            if row.known == row.counts {
+                self.changed.remove(&key);
+            }
+        }
+    }
+
+    /// The store refused the report with this number: what it said is due again.
+    pub(super) fn refused(&mut self, seq: u64) {
+        let sent = self.outstanding.remove(&seq);
+        self.ahead_waits = true;
+        for (key, counts) in sent.into_iter().flatten() {
+            if counts.failed > 0 || counts.reverted > 0 {
+                self.urgent.insert(key);
+            }
+        }
+    }
+
+    /// Follows the view: learns which reports arrived, and forgets what the store has folded away.
+    /// Costs one look at each row; call it once per report interval.
+    ///
+    /// A cohort may be folded before its exposures were reported, when the node was cut off for
+    /// longer than the silence horizon. The budget shows what the store never heard of; it is
+    /// counted in the present hour instead, so that no admission is used without a trace.
+    pub(super) fn follow(&mut self, state: &State) {
+        self.time = state.meta().time;
+        let limit = state.config().limits.report_tallies_max;
+        self.tallies_max = usize::try_from(limit).unwrap_or(usize::MAX);
+        let seq = state
+            .sessions()
+            .get(&self.session)
+            .map(|row| row.report_seq);
+        match seq {
+            Some(seq) if seq > self.known_seq => self.acknowledged(seq),
+            Some(seq) if seq == self.known_seq => {}
+            // The view is behind a reply that is already here; or the session is gone.
+            Some(_) | None => return,
+        }
+        let folded: Vec<TallyKey> = self
+            .rows
+            .keys()
+            .filter(|key| is_folded(state, key))
+            .cloned()
+            .collect();
+        let mut gone: BTreeMap<PoolKey, Vec<Counts>> = BTreeMap::new();
+        for key in folded {
+            self.changed.remove(&key);
+            self.urgent.remove(&key);
+            let row = self.rows.remove(&key).unwrap_or_default();
+            if let Some(pool) = key.pool() {
+                let unknown = row.counts.minus(&row.known);
+                gone.entry(pool).or_default().push(unknown);
+            }
+        }
+        for (pool, unknown) in gone {
+            self.count_late(state, &pool, unknown);
+        }
+        let last = state.meta().last_rollout;
+        self.exposed
+            .retain(|pool, _| pool.rollout > last || is_kept(state, pool.rollout));
+    }
+
+    /// Counts exposures of folded cohorts that the store never heard of in the present hour.
+    fn count_late(&mut self, state: &State, pool: &PoolKey, unknown: Vec<Counts>) {
+        if !is_kept(state, pool.rollout) {
+            return;
+        }
+        let mut missing = self.missing(state, pool);
+        for mut late in unknown {
+            late.exposed = late.exposed.min(missing);
+            if late.exposed == 0 {
+                continue;
+            }
+            missing = missing.saturating_sub(late.exposed);
+            if late.spoken().max(late.downloaded).max(late.installed) > late.exposed {
+                late = Counts {
+                    exposed: late.exposed,
+                    ..Counts::default()
+                };
+            }
+            let key = TallyKey {
+                rollout: pool.rollout,
+                wave: pool.wave,
+                stratum: pool.stratum.clone(),
+                cohort: state.meta().time.cohort(),
+                arm: pool.arm,
+            };
+            self.add(&key, |counts| *counts = counts.plus(&late));
+        }
+    }
+
+    /// Exposures of a pool that the store has not heard of and that no row will tell it.
+    fn missing(&self, state: &State, pool: &PoolKey) -> u64 {
+        let key = BudgetKey {
+            session: self.session,
+            pool: pool.clone(),
+        };
+        let told = state.budgets().get(&key).map_or(0, |budget| budget.spent);
+        let on_its_way: u64 = self
+            .changed
+            .iter()
+            .filter(|key| key.pool().as_ref() == Some(pool))
+            .filter_map(|key| self.rows.get(key))
+            .map(|row| row.counts.exposed.saturating_sub(row.known.exposed))
+            .sum();
+        let made = self.exposed.get(pool).copied().unwrap_or(0);
+        made.saturating_sub(told).saturating_sub(on_its_way)
+    }
+
+    fn add(&mut self, key: &TallyKey, change: impl FnOnce(&mut Counts)) {
+        if !self.rows.contains_key(key) {
+            self.rows.insert(key.clone(), Row::default());
+        }
+        if let Some(row) = self.rows.get_mut(key) {
+            change(&mut row.counts);
+        }
+        if !self.changed.contains(key) {
+            self.changed.insert(key.clone());
+        }
+    }
+
+    /// What the next report carries, sorted by key.
+    fn due(&mut self) -> Vec<Tally> {
+        let ahead = Cohort(self.time.cohort().0.saturating_add(1));
+        let ready = |key: &&TallyKey| !self.ahead_waits || key.cohort <= ahead;
+        let urgent = self.urgent.iter().filter(|key| self.changed.contains(*key));
+        let others = self
+            .changed
+            .iter()
+            .filter(|key| !self.urgent.contains(*key));
+        let keys = urgent.chain(others).filter(ready).take(self.tallies_max);
+        let mut keys: Vec<TallyKey> = keys.cloned().collect();
+        keys.sort();
+        let tally = |key: TallyKey| {
+            let counts = self.rows.get(&key)?.counts.clone();
+            Some(Tally { key, counts })
+        };
+        let tallies: Vec<Tally> = keys.into_iter().filter_map(tally).collect();
+        for tally in &tallies {
+            self.urgent.remove(&tally.key);
+        }
+        tallies
+    }
+
+    fn numbered(&mut self, tallies: Vec<Tally>, anchor: Option<Anchor>) -> Report {
+        self.seq = self.seq.max(self.known_seq).saturating_add(1);
+        let sent = tallies.iter().map(|t| (t.key.clone(), t.counts.clone()));
+        self.outstanding.insert(self.seq, sent.collect());
+        if self.outstanding.len() > OUTSTANDING_MAX {
+            self.outstanding.pop_first();
+        }
+        Report {
+            session: self.session,
+            seq: self.seq,
+            tallies,
+            anchor,
+        }
+    }
+}
+
+fn bump(counter: &mut u64) {
+    *counter = counter.saturating_add(1).min(COUNT_MAX);
+}
+
+fn is_kept(state: &State, rollout: RolloutId) -> bool {
+    let row = state.rollouts().get(&rollout);
+    row.is_some_and(|rollout| !rollout.folded)
+}
+
+/// Whether the store passes over whatever is said of a tally.
+fn is_folded(state: &State, key: &TallyKey) -> bool {
+    let Some(rollout) = state.rollouts().get(&key.rollout) else {
+        return key.rollout <= state.meta().last_rollout;
+    };
+    if rollout.folded {
+        return true;
+    }
+    let Some(release) = state.releases().get(&rollout.spec.release) else {
+        return true;
+    };
+    let horizon = state.config().silence.of(release.manifest.kind);
+    let is_mature = key.cohort.end().after(horizon) <= state.meta().time;
+    is_mature && !state.cohorts().contains(key)
+}
