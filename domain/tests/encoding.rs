@@ -129,6 +129,16 @@ const GOLDEN: [&str; 34] = [
     "0x0082 RaiseStateVersion dfd554f33af69b98",
 ];
 
+/// The table for verifiers in other languages names every kind, under its number.
+#[test]
+fn the_formats_page_lists_every_kind() {
+    let page = include_str!("../../docs/formats.md");
+    for command in every_kind(&Fleet::new()) {
+        let row = format!("| {:#06x} | `{}` |", command.kind(), command.name());
+        assert!(page.contains(&row), "no row {row}");
+    }
+}
+
 #[test]
 fn arguments_too_long_to_sign_stand_beside_the_body() {
     let mut fleet = Fleet::new();
