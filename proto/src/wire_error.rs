@@ -183,7 +183,7 @@ impl From<&Status> for WireError {
                 Code::DeadlineExceeded | Code::Cancelled => Refusal::TimedOut,
                 Code::ResourceExhausted | Code::OutOfRange => Refusal::TooLarge,
                 Code::InvalidArgument | Code::Unimplemented => Refusal::Malformed,
-                Code::Internal | Code::DataLoss => Refusal::Internal,
+                // `Internal` too: so tonic reports a connection that broke under a call.
                 _ => Refusal::Unreachable,
             }),
             effect,

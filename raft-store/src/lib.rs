@@ -1,9 +1,36 @@
 //! The replicated store: one Raft group, durable before acknowledged, linearizable reads.
+//!
+//! | Module | What |
+//! |---|---|
+//! | [`node`] | a running node: start, serve, stop |
+//! | [`config`] | the settings of one node |
+//! | [`storage`] | what a node keeps: log, state, audit log, snapshots |
+//! | `network` | traffic between the nodes of a group |
+//! | `api` | what clients may ask |
+//! | `group` | who leads and how to reach them |
+//! | `members` | drives the group to the members that operators approved |
+//! | `tick` | moves log time on while something waits for it |
+//!
+//! Architecture invariant: Raft's indices stay inside this crate. Outside, "index" is the audit
+//! leaf index.
 
+mod api;
+pub mod config;
+mod group;
+mod listen;
+mod members;
+mod network;
+pub mod node;
+mod serve;
 pub mod storage;
+mod tick;
 mod types;
 
+pub use api::{ProposeError, Proposed, ReadError, WatchError};
+pub use listen::{ListenError, Listener};
+pub use network::STAMP_AHEAD_MAX_MS;
+pub use node::{Host, Node, NodeKeys, StartError};
 pub use types::{
     Applied, CommittedLeader, Entry, EntryPayload, LogId, Member, Membership, NodeId, Proposal,
-    SnapshotMeta, StoredMembership, TypeConfig, Vote,
+    Raft, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, Vote,
 };

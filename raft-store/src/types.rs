@@ -43,6 +43,9 @@ pub type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
 /// A snapshot of the state with the whole audit log, and what openraft needs to know of it.
 pub type Snapshot = alias::SnapshotOf<TypeConfig, SnapshotData>;
 
+/// openraft, running on our storage.
+pub type Raft = openraft::Raft<TypeConfig, crate::storage::StateStore>;
+
 /// What the leader asks the group to agree on: one signed command, and the leader's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {

@@ -3,7 +3,7 @@
 use tidegate_proto::{Effect, Refusal, WireError};
 use tonic::Status;
 
-use super::{ProposeError, ReadError};
+use super::{ProposeError, ReadError, WatchError};
 
 impl From<ProposeError> for WireError {
     fn from(error: ProposeError) -> Self {
@@ -11,7 +11,8 @@ impl From<ProposeError> for WireError {
         match error {
             ProposeError::TooLarge { .. } => Self::refused(Refusal::TooLarge, message),
             ProposeError::Overloaded { .. } => Self::refused(Refusal::Overloaded, message),
-            ProposeError::Unauthorized(_) => Self::refused(Refusal::Unauthorized, message),
+            ProposeError::AtTheDoor(_) => Self::refused(Refusal::Unauthorized, message),
+            ProposeError::OutcomeLost { .. } => Self::unknown(Refusal::Internal, message),
             ProposeError::NotLeader { leader } => {
                 Self::refused(Refusal::NotLeader, message).with_leader(leader)
             }
@@ -45,6 +46,17 @@ impl From<ReadError> for WireError {
     }
 }
 
+impl From<WatchError> for WireError {
+    fn from(error: WatchError) -> Self {
+        let message = error.to_string();
+        match error {
+            WatchError::Overloaded { .. } => Self::refused(Refusal::Overloaded, message),
+            WatchError::Read(error) => error.into(),
+            WatchError::Storage(_) => Self::refused(Refusal::Internal, message),
+        }
+    }
+}
+
 macro_rules! statuses {
     ($($error:ty),*) => {
         $(impl From<$error> for Status {
@@ -55,4 +67,4 @@ macro_rules! statuses {
     };
 }
 
-statuses!(ProposeError, ReadError);
+statuses!(ProposeError, ReadError, WatchError);

@@ -8,13 +8,23 @@
 //! | `store` | the `Store` service |
 //! | `audit` | the `Audit` service |
 //! | `admin` | the `Admin` service |
+//! | `status` | what a node says of itself |
+//! | `door` | what is not proposed at all |
 //! | `error` | every error's gRPC status |
 
+pub(crate) mod admin;
+pub(crate) mod audit;
+mod door;
 mod error;
 mod read;
+mod status;
+pub(crate) mod store;
+mod watch;
 mod write;
 
 pub use read::ReadError;
 pub(crate) use read::ReadIndexes;
+pub use watch::WatchError;
+pub(crate) use watch::Watches;
 pub(crate) use write::Writes;
 pub use write::{ProposeError, Proposed};

@@ -1,12 +1,14 @@
 //! Read points confirmed by a quorum, from any node.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use openraft::errors::{LinearizableReadError, RaftError};
 use openraft::raft::ReadPolicy;
 use openraft::raft::linearizable_read::{Linearizer, ReadLogId};
 use tidegate_proto::WireError;
+use tidegate_runtime::{BootInstant, Clock};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::group::{Group, Leader};
@@ -56,37 +58,67 @@ pub(crate) struct ReadIndexes {
     group: Arc<Group>,
     timeout: Duration,
     waiting: mpsc::Sender<Waiting>,
+    known: Arc<Known>,
+}
+
+/// What this node knows of how current it is.
+#[derive(Debug, Default)]
+struct Known {
+    /// Whether the node has caught up with what it knew before it started.
+    recovered: AtomicBool,
+    /// When the last round that succeeded began.
+    confirmed: Mutex<Option<BootInstant>>,
 }
 
 type Waiting = oneshot::Sender<Result<(), ReadError>>;
 
 impl ReadIndexes {
     /// Starts the task that runs the rounds; it ends when the last clone is dropped.
-    pub(crate) fn start(group: Arc<Group>, timeout: Duration) -> Self {
+    pub(crate) fn start(group: Arc<Group>, clock: Arc<dyn Clock>, timeout: Duration) -> Self {
         let (waiting, queue) = mpsc::channel(WAITING_MAX);
+        let known = Arc::new(Known::default());
         let rounds = Rounds {
             group: Arc::clone(&group),
+            clock,
             timeout,
+            known: Arc::clone(&known),
         };
         tokio::spawn(rounds.run(queue));
         Self {
             group,
             timeout,
             waiting,
+            known,
         }
+    }
+
+    /// Lets reads in: the node has caught up with what it knew before it started.
+    pub(crate) fn recovered(&self) {
+        self.known.recovered.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether reads are let in.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.known.recovered.load(Ordering::SeqCst)
+    }
+
+    /// When this node was last known not to be behind.
+    pub(crate) fn last_confirmed(&self) -> Option<BootInstant> {
+        *self.known.confirmed()
     }
 
     /// Returns once this node has applied everything that was acknowledged anywhere before the
     /// call.
     pub(crate) async fn confirm(&self) -> Result<(), ReadError> {
+        if !self.is_ready() {
+            return Err(ReadError::Recovering);
+        }
         let (answer, confirmed) = oneshot::channel();
         let stopped = || ReadError::Stopped("shutting down".into());
-        self.waiting
-            .try_send(answer)
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => ReadError::Overloaded,
-                mpsc::error::TrySendError::Closed(_) => stopped(),
-            })?;
+        self.waiting.try_send(answer).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ReadError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => stopped(),
+        })?;
         confirmed.await.unwrap_or_else(|_| Err(stopped()))
     }
 
@@ -98,11 +130,21 @@ impl ReadIndexes {
     }
 }
 
+impl Known {
+    fn confirmed(&self) -> MutexGuard<'_, Option<BootInstant>> {
+        self.confirmed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Serves all who wait with one round, then all who came meanwhile with the next: nobody is served
 /// by a round that began before they asked.
 struct Rounds {
     group: Arc<Group>,
+    clock: Arc<dyn Clock>,
     timeout: Duration,
+    known: Arc<Known>,
 }
 
 impl Rounds {
@@ -112,9 +154,13 @@ impl Rounds {
             while let Ok(next) = queue.try_recv() {
                 waiting.push(next);
             }
+            let began = self.clock.boot();
             let result = tokio::time::timeout(self.timeout, self.round())
                 .await
                 .unwrap_or(Err(ReadError::TimedOut(self.timeout)));
+            if result.is_ok() {
+                *self.known.confirmed() = Some(began);
+            }
             for answer in waiting {
                 // Whoever no longer waits needs no answer.
                 let _ = answer.send(result.clone());

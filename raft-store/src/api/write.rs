@@ -5,21 +5,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::errors::{ClientWriteError, RaftError};
+use tidegate_domain::command::ENVELOPE_BYTES_MAX;
 use tidegate_domain::id::{Incarnation, Index};
-use tidegate_domain::rejection::Unauthorized;
+use tidegate_domain::{Outcome, Rejection, canonical};
 use tidegate_proto::{Effect, Refusal, WireError};
-use tidegate_runtime::Clock;
+use tidegate_runtime::{Clock, blocking};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::ReadIndexes;
+use super::door::{Admission, examine};
 use crate::config::NodeLimits;
 use crate::group::{Group, Leader};
 use crate::network::clocks::PeerClocks;
 use crate::network::message::{Call, Reply};
 use crate::network::peer::{Peer, PeerError};
+use crate::storage::{StateError, StateStore};
 use crate::types::{Applied, Proposal};
-
-/// Longest signed command, in bytes: detached arguments of 4 MiB, a body and 64 signatures.
-pub const COMMAND_BYTES_MAX: usize = (4 << 20) + (64 << 10);
 
 /// First pause before a proposal is tried again, in the time of an election.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -43,7 +44,7 @@ pub struct Proposed {
 #[non_exhaustive]
 pub enum ProposeError {
     /// The command is too long.
-    #[error("the command has {len} bytes, at most {COMMAND_BYTES_MAX} are accepted")]
+    #[error("the command has {len} bytes, at most {ENVELOPE_BYTES_MAX} are accepted")]
     TooLarge {
         /// Its length.
         len: usize,
@@ -54,9 +55,18 @@ pub enum ProposeError {
         /// The limit.
         max: usize,
     },
-    /// Not signed by whom its kind demands, or no command at all. It burned no id.
+    /// Not signed by whom its kind demands, no command at all, or of rules that this build does not
+    /// know. It was not proposed and burned no id.
     #[error("refused at the door: {0}")]
-    Unauthorized(Box<Unauthorized>),
+    AtTheDoor(Box<Rejection>),
+    /// It was applied as this entry, and what came of it cannot be read any more.
+    #[error("applied as entry {index}, whose outcome cannot be read: {reason}")]
+    OutcomeLost {
+        /// The entry.
+        index: Index,
+        /// Why.
+        reason: String,
+    },
     /// This node does not lead, and the proposal had been forwarded to it.
     #[error("this node does not lead")]
     NotLeader {
@@ -89,6 +99,8 @@ pub(crate) struct Writes(Arc<Inner>);
 
 struct Inner {
     group: Arc<Group>,
+    state: StateStore,
+    reads: ReadIndexes,
     clock: Arc<dyn Clock>,
     clocks: Arc<PeerClocks>,
     in_flight: Semaphore,
@@ -106,12 +118,16 @@ struct Attempts {
 impl Writes {
     pub(crate) fn new(
         group: Arc<Group>,
+        state: StateStore,
+        reads: ReadIndexes,
         clock: Arc<dyn Clock>,
         clocks: Arc<PeerClocks>,
         limits: NodeLimits,
     ) -> Self {
         Self(Arc::new(Inner {
             group,
+            state,
+            reads,
             clock,
             clocks,
             in_flight: Semaphore::new(limits.proposals_in_flight_max),
@@ -155,10 +171,8 @@ impl Writes {
     }
 
     fn admit(&self, command: &Bytes) -> Result<SemaphorePermit<'_>, ProposeError> {
-        if command.len() > COMMAND_BYTES_MAX {
-            return Err(ProposeError::TooLarge {
-                len: command.len(),
-            });
+        if command.len() > ENVELOPE_BYTES_MAX {
+            return Err(ProposeError::TooLarge { len: command.len() });
         }
         let max = self.0.limits.proposals_in_flight_max;
         let slot = self.0.in_flight.try_acquire();
@@ -198,14 +212,17 @@ impl Writes {
             clocks,
             ..
         } = &*self.0;
+        let stamp_ms = clocks.stamp(group.me, &group.voters(), clock.wall());
+        if let Some(known) = self.pass_door(command, stamp_ms).await? {
+            return Ok(known);
+        }
         let proposal = Proposal {
-            stamp_ms: clocks.stamp(group.me, &group.voters(), clock.wall()),
-            envelope: command.clone(),
-            attachments: Vec::new(),
+            stamp_ms,
+            command: command.clone(),
         };
         let before = std::mem::replace(&mut attempts.unknown, true);
         match group.raft.client_write(proposal).await {
-            Ok(response) => self.proposed(response.data),
+            Ok(response) => self.proposed(response.data).await,
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
                 // Refused before it was appended.
                 attempts.unknown = before;
@@ -218,6 +235,89 @@ impl Writes {
             }),
             Err(RaftError::Fatal(fatal)) => Err(ProposeError::Stopped(fatal.to_string())),
         }
+    }
+
+    /// Refuses what is not to be proposed, and answers what was applied before.
+    async fn pass_door(
+        &self,
+        command: &Bytes,
+        stamp_ms: u64,
+    ) -> Result<Option<Proposed>, ProposeError> {
+        let refused = match self.examine(command, stamp_ms).await? {
+            Admission::Propose => return Ok(None),
+            Admission::Applied(index) => return self.recall(index).await.map(Some),
+            Admission::Refused(_) => {
+                // A new leader may not have applied yet what makes the command good.
+                self.0
+                    .reads
+                    .confirm()
+                    .await
+                    .map_err(|_| ProposeError::NotLeader {
+                        leader: self.0.group.leader_address(),
+                    })?;
+                self.examine(command, stamp_ms).await?
+            }
+        };
+        match refused {
+            Admission::Propose => Ok(None),
+            Admission::Applied(index) => self.recall(index).await.map(Some),
+            Admission::Refused(rejection) => Err(ProposeError::AtTheDoor(rejection)),
+        }
+    }
+
+    async fn examine(&self, command: &Bytes, stamp_ms: u64) -> Result<Admission, ProposeError> {
+        let (store, command) = (self.0.state.clone(), command.clone());
+        let chain = store.position().chain;
+        // Signatures take their time: not on the executor's threads.
+        blocking(move || store.read(|state| examine(state, chain, &command, stamp_ms)))
+            .await
+            .map_err(|error| ProposeError::Stopped(error.to_string()))
+    }
+
+    async fn proposed(&self, applied: Applied) -> Result<Proposed, ProposeError> {
+        let Applied::Chained { index, outcome, .. } = applied else {
+            return Err(ProposeError::Stopped(
+                "a command was applied as a blank".to_owned(),
+            ));
+        };
+        let index = Index(index);
+        // Two attempts with one command may both stand in the log; only the first was applied.
+        if let Ok(Outcome::Rejected(Rejection::AlreadyApplied { index })) =
+            canonical::decode(&outcome)
+        {
+            return self.recall(index).await;
+        }
+        Ok(Proposed {
+            index,
+            outcome,
+            duplicate: false,
+            incarnation: self.incarnation(),
+        })
+    }
+
+    /// What came of a command that was applied as entry `index`.
+    async fn recall(&self, index: Index) -> Result<Proposed, ProposeError> {
+        let store = self.0.state.clone();
+        let entry = blocking(move || -> Result<_, StateError> {
+            let entry = store.view()?.entries(index.0, 1)?.into_iter().next();
+            entry.map(|entry| entry.body()).transpose()
+        });
+        let unreadable = |reason: String| ProposeError::OutcomeLost { index, reason };
+        let body = entry
+            .await
+            .map_err(|error| unreadable(error.to_string()))?
+            .map_err(|error| unreadable(error.to_string()))?
+            .ok_or_else(|| unreadable("there is no such entry".to_owned()))?;
+        Ok(Proposed {
+            index,
+            outcome: canonical::encode(&body.applied.outcome).into(),
+            duplicate: true,
+            incarnation: self.incarnation(),
+        })
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        self.0.state.read(|state| state.meta().incarnation)
     }
 
     /// One attempt at the leader.
@@ -252,7 +352,9 @@ impl Attempts {
     fn settle(&self, error: ProposeError) -> ProposeError {
         match error {
             error if !self.unknown => error,
-            error @ (ProposeError::Unknown { .. } | ProposeError::Stopped(_)) => error,
+            error @ (ProposeError::Unknown { .. }
+            | ProposeError::Stopped(_)
+            | ProposeError::OutcomeLost { .. }) => error,
             other => ProposeError::Unknown {
                 reason: other.to_string(),
             },
@@ -268,7 +370,8 @@ impl ProposeError {
             Self::ByLeader(error) => error.refusal.is_retryable(),
             Self::TooLarge { .. }
             | Self::Overloaded { .. }
-            | Self::Unauthorized(_)
+            | Self::AtTheDoor(_)
+            | Self::OutcomeLost { .. }
             | Self::Stopped(_) => false,
         }
     }

@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use raw::check_member;
+
 use crate::types::{Member, NodeId};
 
 /// The validated settings of one store node.
@@ -42,13 +44,24 @@ pub struct NodeConfig {
     pub raft: RaftTimers,
     /// Limits on what clients may ask of this node at once.
     pub limits: NodeLimits,
-    /// Seed of the node's key in role `node`, which signs `Tick`; a file of mode 0600 with 64
-    /// hexadecimal digits. Without it this node never ticks, and rollouts move only while another
-    /// node leads. *Attacker*: moves log time on by up to the allowed lead.
-    pub node_key: Option<PathBuf>,
-    /// Seed of the key that signs and cosigns checkpoints; a file as `node_key`. Without it this
-    /// node cosigns nothing. *Attacker*: cosigns forks; a policy still demands a majority.
-    pub checkpoint_key: Option<PathBuf>,
+    /// How often a leader with a key in role `node` moves log time on while something waits for it;
+    /// 50 ms to 60 s. *Attacker*: fills the log, or lets gates and expiries come late.
+    pub tick_every: Duration,
+    /// Files of the keys that the node holds.
+    pub keys: KeyFiles,
+}
+
+/// Files of the keys that a node holds, each of mode 0600, as `tidegate key new` writes them. Every
+/// one may be absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyFiles {
+    /// Role `node`: signs `Tick`. *Attacker*: moves log time on by up to the allowed lead.
+    pub node: Option<PathBuf>,
+    /// Signs checkpoints in the origin's name. *Attacker*: signs forks; a policy still demands the
+    /// cosignatures of a majority of voters.
+    pub log: Option<PathBuf>,
+    /// Role `checkpoint`: cosigns as this voter. *Attacker*: is one voter of those a policy counts.
+    pub checkpoint: Option<PathBuf>,
 }
 
 /// A member of the first cluster.
@@ -82,12 +95,15 @@ pub struct NodeLimits {
     pub proposals_in_flight_max: usize,
     /// Most open watch streams; 1 to 65,536.
     pub watchers_max: usize,
-    /// Most entries kept in memory for watchers that catch up; 1 to 1,000,000. A watcher that is
-    /// further behind than its stream and this hold must resync.
+    /// Most entries that a watcher may be behind; 1 to 1,000,000. One that is further behind must
+    /// resync: from there on a snapshot is cheaper.
     pub watch_entries_max: usize,
     /// How long a proposal or read may take, forwarding included; 100 ms to 60 s.
     pub request_timeout: Duration,
 }
+
+/// How often log time moves on if the file does not say.
+const TICK_EVERY: Duration = Duration::from_secs(1);
 
 impl Default for RaftTimers {
     fn default() -> Self {
@@ -171,8 +187,8 @@ impl NodeConfig {
             found_cluster: true,
             raft: RaftTimers::default(),
             limits: NodeLimits::default(),
-            node_key: None,
-            checkpoint_key: None,
+            tick_every: TICK_EVERY,
+            keys: KeyFiles::default(),
         }
     }
 
@@ -187,4 +203,3 @@ impl NodeConfig {
         peers.chain([(self.node_id, this)]).collect()
     }
 }
-

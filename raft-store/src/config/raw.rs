@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ConfigError, NodeConfig, NodeLimits, Peer, RaftTimers};
+use super::{ConfigError, KeyFiles, NodeConfig, NodeLimits, Peer, RaftTimers, TICK_EVERY};
 use crate::types::{Member, NodeId};
 
 #[derive(Debug, Deserialize)]
@@ -21,12 +21,21 @@ pub(super) struct RawConfig {
     #[serde(default)]
     peers: Vec<RawPeer>,
     found_cluster: bool,
-    node_key: Option<PathBuf>,
-    checkpoint_key: Option<PathBuf>,
+    tick_ms: Option<u64>,
+    #[serde(default)]
+    keys: RawKeys,
     #[serde(default)]
     raft: RawTimers,
     #[serde(default)]
     limits: RawLimits,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawKeys {
+    node: Option<PathBuf>,
+    log: Option<PathBuf>,
+    checkpoint: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -68,8 +77,8 @@ impl TryFrom<RawConfig> for NodeConfig {
             data_dir,
             peers,
             found_cluster,
-            node_key,
-            checkpoint_key,
+            tick_ms,
+            keys,
             raft,
             limits,
         } = raw;
@@ -109,8 +118,12 @@ impl TryFrom<RawConfig> for NodeConfig {
             found_cluster,
             raft: raft.try_into()?,
             limits: limits.try_into()?,
-            node_key,
-            checkpoint_key,
+            tick_every: millis("tick_ms", tick_ms, TICK_EVERY, 50, 60_000)?,
+            keys: KeyFiles {
+                node: keys.node,
+                log: keys.log,
+                checkpoint: keys.checkpoint,
+            },
         })
     }
 }
@@ -146,7 +159,13 @@ impl TryFrom<RawTimers> for RaftTimers {
             snapshot_every,
         } = raw;
         let default = Self::default();
-        let heartbeat = millis("raft.heartbeat_ms", heartbeat_ms, default.heartbeat, 10, 10_000)?;
+        let heartbeat = millis(
+            "raft.heartbeat_ms",
+            heartbeat_ms,
+            default.heartbeat,
+            10,
+            10_000,
+        )?;
         let election_min = election_min_ms.map_or(default.election_min, Duration::from_millis);
         let election_max = election_max_ms.map_or(default.election_max, Duration::from_millis);
         if election_min < heartbeat * 3 {
@@ -186,7 +205,12 @@ impl TryFrom<RawLimits> for NodeLimits {
                 default.proposals_in_flight_max,
                 65_536,
             )?,
-            watchers_max: count("limits.watchers_max", watchers_max, default.watchers_max, 65_536)?,
+            watchers_max: count(
+                "limits.watchers_max",
+                watchers_max,
+                default.watchers_max,
+                65_536,
+            )?,
             watch_entries_max: count(
                 "limits.watch_entries_max",
                 watch_entries_max,
@@ -204,6 +228,13 @@ impl TryFrom<RawLimits> for NodeLimits {
     }
 }
 
+/// Checks what every member of a cluster must fulfil.
+pub(crate) fn check_member(node_id: NodeId, member: &Member) -> Result<(), ConfigError> {
+    in_range("node_id", node_id, 1, u64::MAX)?;
+    check_address("address", &member.addr)?;
+    check_region("region", &member.region)
+}
+
 fn invalid(field: &'static str, problem: impl Into<String>) -> ConfigError {
     ConfigError::Invalid {
         field,
@@ -215,7 +246,10 @@ fn in_range(field: &'static str, value: u64, min: u64, max: u64) -> Result<(), C
     if (min..=max).contains(&value) {
         return Ok(());
     }
-    Err(invalid(field, format!("is {value}, must be {min} to {max}")))
+    Err(invalid(
+        field,
+        format!("is {value}, must be {min} to {max}"),
+    ))
 }
 
 fn count(
@@ -262,7 +296,9 @@ fn check_region(field: &'static str, region: &str) -> Result<(), ConfigError> {
 }
 
 fn check_address(field: &'static str, address: &str) -> Result<(), ConfigError> {
-    let port = address.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+    let port = address
+        .rsplit_once(':')
+        .map(|(host, port)| (host, port.parse::<u16>()));
     match port {
         Some((host, Ok(1..))) if !host.is_empty() && address.len() <= 255 => Ok(()),
         _ => Err(invalid(
@@ -297,8 +333,13 @@ mod tests {
 
     fn refused(from: &str, to: &str, expected: &str) {
         assert!(GOOD.contains(from), "{from:?} is not in the good text");
-        let error = NodeConfig::parse(&GOOD.replace(from, to)).unwrap_err().to_string();
-        assert!(error.contains(expected), "{error:?} does not say {expected:?}");
+        let error = NodeConfig::parse(&GOOD.replace(from, to))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(expected),
+            "{error:?} does not say {expected:?}"
+        );
     }
 
     #[test]
@@ -307,7 +348,10 @@ mod tests {
         assert_eq!(config.advertise, "127.0.0.1:7101");
         assert_eq!(config.raft.heartbeat, Duration::from_millis(50));
         assert_eq!(config.limits.watchers_max, 10);
-        assert_eq!(config.limits.watch_entries_max, NodeLimits::default().watch_entries_max);
+        assert_eq!(
+            config.limits.watch_entries_max,
+            NodeLimits::default().watch_entries_max
+        );
         let members = config.first_members();
         assert_eq!(members.keys().copied().collect::<Vec<_>>(), [1, 2]);
         assert_eq!(members[&2].region, "us-east");
@@ -321,19 +365,47 @@ mod tests {
 
     #[test]
     fn bad_settings_are_refused_with_the_field_and_what_is_right() {
-        refused("watchers_max = 10", "watcher_max = 10", "unknown field `watcher_max`");
+        refused(
+            "watchers_max = 10",
+            "watcher_max = 10",
+            "unknown field `watcher_max`",
+        );
         refused("node_id = 1", "node_id = 0", "`node_id` is 0, must be 1");
-        refused("origin = \"fleet.example/prod\"", "", "missing field `origin`");
+        refused(
+            "origin = \"fleet.example/prod\"",
+            "",
+            "missing field `origin`",
+        );
         refused("fleet.example/prod", "fleet example", "`origin` must be");
         refused("\"eu-west\"", "\"eu west\"", "`region` is not a region");
         refused("127.0.0.1:7101", "127.0.0.1", "socket address");
-        refused("127.0.0.1:7101", "0.0.0.0:7101", "`advertise` must be given");
-        refused("10.0.0.2:7101", "10.0.0.2", "`peers.address` is \"10.0.0.2\"");
+        refused(
+            "127.0.0.1:7101",
+            "0.0.0.0:7101",
+            "`advertise` must be given",
+        );
+        refused(
+            "10.0.0.2:7101",
+            "10.0.0.2",
+            "`peers.address` is \"10.0.0.2\"",
+        );
         refused("10.0.0.2:7101", "10.0.0.2:0", "`peers.address`");
-        refused("watchers_max = 10", "watchers_max = 0", "`limits.watchers_max` is 0");
+        refused(
+            "watchers_max = 10",
+            "watchers_max = 0",
+            "`limits.watchers_max` is 0",
+        );
         refused("watchers_max = 10", "watchers_max = 1e3", "invalid type");
-        refused("heartbeat_ms = 50", "heartbeat_ms = 51", "at least three heartbeats");
-        refused("election_max_ms = 300", "election_max_ms = 150", "`raft.election_max_ms`");
+        refused(
+            "heartbeat_ms = 50",
+            "heartbeat_ms = 51",
+            "at least three heartbeats",
+        );
+        refused(
+            "election_max_ms = 300",
+            "election_max_ms = 150",
+            "`raft.election_max_ms`",
+        );
         refused("found_cluster = true", "", "missing field `found_cluster`");
     }
 

@@ -90,8 +90,13 @@ impl Replies {
                 Ok(Some(Err(status))) => return Err(PeerError::Refused(Box::new(status))),
                 Ok(Some(Ok(frame))) => {
                     self.unanswered.fetch_sub(1, Ordering::Relaxed);
-                    let garbled = |error: &dyn std::fmt::Display| PeerError::Garbled(error.to_string());
-                    let (_, body) = self.peer.link.open(frame).map_err(|error| garbled(&error))?;
+                    let garbled =
+                        |error: &dyn std::fmt::Display| PeerError::Garbled(error.to_string());
+                    let (_, body) = self
+                        .peer
+                        .link
+                        .open(frame)
+                        .map_err(|error| garbled(&error))?;
                     let result = message::decode_append_result(&body);
                     return result.map(Some).map_err(|error| garbled(&error));
                 }

@@ -34,7 +34,13 @@ impl PeerClocks {
         let clocks = self.ahead_ms.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ahead: Vec<i64> = voters
             .iter()
-            .filter_map(|id| if *id == me { Some(0) } else { clocks.get(id).copied() })
+            .filter_map(|id| {
+                if *id == me {
+                    Some(0)
+                } else {
+                    clocks.get(id).copied()
+                }
+            })
             .collect();
         ahead.sort_unstable();
         let middle = ahead.len().saturating_sub(1) / 2;
@@ -64,7 +70,11 @@ mod tests {
     fn stamp(peers: &[(NodeId, i64)], voters: &[NodeId]) -> i64 {
         let clocks = PeerClocks::default();
         for (peer, ahead) in peers {
-            clocks.heard(*peer, WallMs(NOW.saturating_add_signed(*ahead)), WallMs(NOW));
+            clocks.heard(
+                *peer,
+                WallMs(NOW.saturating_add_signed(*ahead)),
+                WallMs(NOW),
+            );
         }
         signed(clocks.stamp(1, voters, WallMs(NOW))) - signed(NOW)
     }

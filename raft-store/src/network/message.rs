@@ -16,7 +16,7 @@ use openraft::raft::{
 
 use crate::api::Proposed;
 use crate::storage::codec::Record;
-use crate::types::{Entry, LogId, SnapshotMeta, TypeConfig, Vote};
+use crate::types::{Entry, LogId, TypeConfig, Vote};
 
 /// A request to a peer.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub(crate) enum Call {
     ReadIndex,
     /// Commit this signed command. Asked of the leader, which does not forward it again.
     Propose(Bytes),
+    /// A snapshot is about to come: how many audit entries are there already?
+    SnapshotStart,
 }
 
 /// The answer to a [`Call`]; failures travel as gRPC statuses instead.
@@ -39,17 +41,7 @@ pub(crate) enum Reply {
     TransferLeader(TransferLeaderResponse<TypeConfig>),
     ReadIndex(LogId),
     Proposed(Proposed),
-}
-
-/// What comes before the bytes of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SnapshotHeader {
-    pub(super) vote: Vote,
-    pub(super) meta: SnapshotMeta,
-    /// Length of all that follows, in bytes.
-    pub(super) len: u64,
-    /// BLAKE3 of all that follows.
-    pub(super) digest: [u8; 32],
+    SnapshotStart(u64),
 }
 
 type Out = Encoder<Vec<u8>>;
@@ -70,6 +62,7 @@ impl Call {
             }
             Self::ReadIndex => out.array(1)?.u8(4)?.ok(),
             Self::Propose(command) => out.array(2)?.u8(5)?.bytes(command)?.ok(),
+            Self::SnapshotStart => out.array(1)?.u8(6)?.ok(),
         });
     }
 
@@ -88,6 +81,7 @@ impl Call {
                 }
                 (4, 1) => Self::ReadIndex,
                 (5, 2) => Self::Propose(Bytes::copy_from_slice(from.bytes()?)),
+                (6, 1) => Self::SnapshotStart,
                 _ => return Err(decode::Error::message("unknown call").at(at)),
             };
             Ok(call)
@@ -139,6 +133,7 @@ impl Reply {
                 out.array(5)?.u8(4)?.u64(index.0)?.bytes(outcome)?;
                 out.bool(*duplicate)?.u64(incarnation.0)?.ok()
             }
+            Self::SnapshotStart(entries) => out.array(2)?.u8(5)?.u64(*entries)?.ok(),
         });
     }
 
@@ -161,6 +156,7 @@ impl Reply {
                     duplicate: from.bool()?,
                     incarnation: tidegate_domain::id::Incarnation(from.u64()?),
                 }),
+                (5, 2) => Self::SnapshotStart(from.u64()?),
                 _ => return Err(decode::Error::message("unknown reply").at(at)),
             };
             Ok(reply)
@@ -202,43 +198,17 @@ pub(super) fn decode_append_result(body: &[u8]) -> Read<StreamAppendResult<TypeC
     })
 }
 
-impl SnapshotHeader {
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let Self {
-            vote,
-            meta,
-            len,
-            digest,
-        } = self;
-        append_cbor(out, |out| {
-            out.array(4)?;
-            vote.encode(out)?;
-            meta.encode(out)?;
-            out.u64(*len)?.bytes(digest)?.ok()
-        });
-    }
+/// Writes what comes before the pieces of a snapshot: the leader's vote.
+pub(super) fn encode_snapshot_vote(vote: &Vote, out: &mut Vec<u8>) {
+    append_cbor(out, |out| vote.encode(out));
+}
 
-    pub(super) fn decode(body: &[u8]) -> Read<Self> {
-        whole(body, |from| {
-            expect_array(from, 4)?;
-            Ok(Self {
-                vote: Vote::decode(from)?,
-                meta: SnapshotMeta::decode(from)?,
-                len: from.u64()?,
-                digest: from
-                    .bytes()?
-                    .try_into()
-                    .map_err(|_| decode::Error::message("a digest has 32 bytes"))?,
-            })
-        })
-    }
+pub(super) fn decode_snapshot_vote(body: &[u8]) -> Read<Vote> {
+    whole(body, Vote::decode)
 }
 
 /// Writes the answer to a snapshot.
-pub(super) fn encode_snapshot_response(
-    response: &SnapshotResponse<TypeConfig>,
-    out: &mut Vec<u8>,
-) {
+pub(super) fn encode_snapshot_response(response: &SnapshotResponse<TypeConfig>, out: &mut Vec<u8>) {
     let SnapshotResponse { vote } = response;
     append_cbor(out, |out| vote.encode(out));
 }

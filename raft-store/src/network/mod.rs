@@ -6,7 +6,7 @@
 //! | `message` | what the frames carry, and its encoding |
 //! | `peer` | the calling side, as openraft wants it: [`Peer`] |
 //! | `append` | pipelined replication on one stream for each peer, and how a dead one is noticed |
-//! | `snapshot` | a snapshot in chunks with a digest |
+//! | `snapshot` | a snapshot, piece by piece |
 //! | `service` | the answering side |
 //! | `clocks` | what the voters' clocks say |
 //!
@@ -27,9 +27,9 @@ use tonic::transport::{Channel, Endpoint};
 
 pub use clocks::STAMP_AHEAD_MAX_MS;
 
-/// Largest frame body that is accepted, in bytes: a replication batch may be 8 MiB and end with
-/// one entry of the largest command.
-pub(crate) const FRAME_BYTES_MAX: usize = 16 << 20;
+/// Largest frame that is accepted, in bytes: one piece of a snapshot may hold an audit entry of the
+/// largest size, with all that came of it.
+pub(crate) const FRAME_BYTES_MAX: usize = 24 << 20;
 
 /// How long opening a connection to a peer may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);

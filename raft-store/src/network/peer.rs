@@ -178,7 +178,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let call = Call::Append(rpc);
-        let reply = self.raft_call(call, RPCTypes::AppendEntries, &option).await?;
+        let reply = self
+            .raft_call(call, RPCTypes::AppendEntries, &option)
+            .await?;
         expect!(reply, Append)
     }
 
@@ -187,7 +189,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let reply = self.raft_call(Call::Vote(rpc), RPCTypes::Vote, &option).await?;
+        let reply = self
+            .raft_call(Call::Vote(rpc), RPCTypes::Vote, &option)
+            .await?;
         expect!(reply, Vote)
     }
 
@@ -198,7 +202,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let reply = self.raft_call(Call::PreVote(rpc), RPCTypes::Vote, &option).await?;
+        let reply = self
+            .raft_call(Call::PreVote(rpc), RPCTypes::Vote, &option)
+            .await?;
         expect!(reply, Vote)
     }
 
@@ -208,7 +214,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
         let call = Call::TransferLeader(rpc);
-        let reply = self.raft_call(call, RPCTypes::TransferLeader, &option).await?;
+        let reply = self
+            .raft_call(call, RPCTypes::TransferLeader, &option)
+            .await?;
         expect!(reply, TransferLeader)
     }
 
@@ -220,7 +228,10 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
-        Box::pin(append::open(self, input, option.soft_ttl()))
+        Box::pin(async move {
+            let replies: AppendReplies<'s> = append::open(self, input, option.soft_ttl()).await?;
+            Ok(replies)
+        })
     }
 
     async fn full_snapshot(

@@ -14,6 +14,7 @@ use super::link::{Link, LinkError};
 use super::message::{self, Call, Reply};
 use super::snapshot;
 use crate::api::{ReadIndexes, Writes};
+use crate::storage::StateStore;
 use crate::types::{Raft, TypeConfig};
 
 /// Answers the other nodes of the group.
@@ -22,6 +23,7 @@ pub(crate) struct RaftService {
     pub(crate) link: Link,
     pub(crate) writes: Writes,
     pub(crate) reads: ReadIndexes,
+    pub(crate) state: StateStore,
 }
 
 type Frames = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
@@ -37,10 +39,7 @@ impl raft_server::Raft for RaftService {
 
     type AppendStream = Frames;
 
-    async fn append(
-        &self,
-        request: Request<Streaming<Frame>>,
-    ) -> Result<Response<Frames>, Status> {
+    async fn append(&self, request: Request<Streaming<Frame>>) -> Result<Response<Frames>, Status> {
         // All frames of one stream are one peer's, and a result follows a request: the sender of
         // the last request is whom the result is for.
         let sender = Arc::new(AtomicU64::new(0));
@@ -69,7 +68,7 @@ impl raft_server::Raft for RaftService {
         &self,
         request: Request<Streaming<Frame>>,
     ) -> Result<Response<Frame>, Status> {
-        snapshot::receive(&self.raft, &self.link, request.into_inner())
+        snapshot::receive(&self.raft, &self.state, &self.link, request.into_inner())
             .await
             .map(Response::new)
     }
@@ -84,15 +83,19 @@ impl RaftService {
             Call::PreVote(request) => {
                 Reply::Vote(self.raft.pre_vote(request).await.map_err(|e| stopped(&e))?)
             }
-            Call::Append(request) => {
-                Reply::Append(self.raft.append_entries(request).await.map_err(|e| stopped(&e))?)
-            }
+            Call::Append(request) => Reply::Append(
+                self.raft
+                    .append_entries(request)
+                    .await
+                    .map_err(|e| stopped(&e))?,
+            ),
             Call::TransferLeader(request) => Reply::TransferLeader(
                 self.raft
                     .handle_transfer_leader(request)
                     .await
                     .map_err(|e| stopped(&e))?,
             ),
+            Call::SnapshotStart => Reply::SnapshotStart(self.state.position().entries),
             Call::ReadIndex => Reply::ReadIndex(self.reads.as_leader().await?),
             Call::Propose(command) => Reply::Proposed(self.writes.as_leader(command).await?),
         };
@@ -123,7 +126,11 @@ pub(super) fn refuse_link(error: LinkError) -> Status {
 }
 
 pub(super) fn malformed(error: &minicbor::decode::Error) -> Status {
-    WireError::refused(Refusal::Malformed, format!("frame does not decode: {error}")).into()
+    WireError::refused(
+        Refusal::Malformed,
+        format!("frame does not decode: {error}"),
+    )
+    .into()
 }
 
 /// Raft has stopped, or its storage failed.

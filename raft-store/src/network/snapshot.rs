@@ -1,0 +1,164 @@
+//! A whole snapshot on a stream: the leader's vote, the snapshot's pieces, one reply.
+//!
+//! Pieces carry their own hashes and end with a digest over all of them; nothing is installed
+//! before that fits.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use futures::{Stream, StreamExt, stream};
+use openraft::OptionalSend;
+use openraft::errors::{ReplicationClosed, StreamingError};
+use openraft::network::RPCTypes;
+use openraft::raft::SnapshotResponse;
+use tidegate_proto::v1::Frame;
+use tidegate_proto::{Refusal, WireError};
+use tidegate_runtime::blocking;
+use tonic::{Status, Streaming};
+
+use super::link::Link;
+use super::message::{self, Call, Reply};
+use super::peer::{Peer, PeerError};
+use super::service::{malformed, refuse_link, stopped};
+use crate::storage::{Pieces, StateError, StateStore};
+use crate::types::{Raft, Snapshot, TypeConfig, Vote};
+
+/// How long a peer may take to verify and install what it received.
+const INSTALL_MAX: Duration = Duration::from_secs(120);
+
+/// Sends a snapshot and waits until it is installed.
+pub(super) async fn send(
+    peer: &Peer,
+    vote: Vote,
+    snapshot: Snapshot,
+    cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+    ttl: Duration,
+) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+    let sending = std::pin::pin!(transfer(peer, vote, snapshot, ttl));
+    match select(sending, std::pin::pin!(cancel)).await {
+        Either::Left((Ok(response), _)) => Ok(response),
+        Either::Left((Err(error), _)) => {
+            Err(peer.raft_error(error, RPCTypes::InstallSnapshot).into())
+        }
+        Either::Right((closed, _)) => Err(StreamingError::Closed(closed)),
+    }
+}
+
+async fn transfer(
+    peer: &Peer,
+    vote: Vote,
+    snapshot: Snapshot,
+    ttl: Duration,
+) -> Result<SnapshotResponse<TypeConfig>, PeerError> {
+    let first_entry = match peer.call(&Call::SnapshotStart, ttl).await? {
+        Reply::SnapshotStart(entries) => entries,
+        other => return Err(PeerError::Garbled(format!("unexpected {other:?}"))),
+    };
+    let first = peer
+        .link
+        .seal(peer.id(), |out| message::encode_snapshot_vote(&vote, out));
+    let taken = Arc::new(AtomicU64::new(0));
+    let frames = {
+        let taken = Arc::clone(&taken);
+        let pieces = piece_frames(snapshot.snapshot.into_pieces(first_entry));
+        stream::iter([first]).chain(pieces).inspect(move |_| {
+            taken.fetch_add(1, Ordering::Relaxed);
+        })
+    };
+    let mut client = peer.client()?;
+    let mut answer = std::pin::pin!(client.snapshot(frames));
+    // As long as pieces are taken the peer lives; after the last it installs in silence.
+    let (mut seen, mut silent) = (0, Duration::ZERO);
+    let answer = loop {
+        match tokio::time::timeout(ttl, &mut answer).await {
+            Ok(answer) => break answer.map_err(|status| PeerError::Refused(Box::new(status)))?,
+            Err(_) if seen != taken.load(Ordering::Relaxed) => {
+                (seen, silent) = (taken.load(Ordering::Relaxed), Duration::ZERO);
+            }
+            Err(_) => silent += ttl,
+        }
+        if silent >= INSTALL_MAX {
+            return Err(PeerError::TimedOut(silent));
+        }
+    };
+    let garbled = |error: &dyn std::fmt::Display| PeerError::Garbled(error.to_string());
+    let (_, body) = peer
+        .link
+        .open(answer.into_inner())
+        .map_err(|error| garbled(&error))?;
+    message::decode_snapshot_response(&body).map_err(|error| garbled(&error))
+}
+
+/// The pieces as frames. When the disk fails the stream ends early, and the peer refuses it.
+fn piece_frames(pieces: Pieces) -> impl Stream<Item = Frame> + Send + 'static {
+    stream::unfold(pieces, |mut pieces| async move {
+        let read = blocking(move || (pieces.next_piece(), pieces)).await;
+        match read {
+            Ok((Ok(Some(piece)), pieces)) => {
+                let frame = Frame { body: piece.into() };
+                Some((frame, pieces))
+            }
+            Ok((Ok(None), _)) => None,
+            Ok((Err(error), _)) => {
+                tracing::error!(%error, "a snapshot could not be read");
+                None
+            }
+            Err(error) => {
+                tracing::error!(%error, "a snapshot could not be read");
+                None
+            }
+        }
+    })
+}
+
+/// Receives a snapshot and installs it.
+pub(super) async fn receive(
+    raft: &Raft,
+    state: &StateStore,
+    link: &Link,
+    mut frames: Streaming<Frame>,
+) -> Result<Frame, Status> {
+    let broken = |problem: &str| Status::from(WireError::refused(Refusal::Malformed, problem));
+    let Some(first) = frames.message().await? else {
+        return Err(broken("a snapshot without a vote"));
+    };
+    let (from, body) = link.open(first).map_err(refuse_link)?;
+    let vote = message::decode_snapshot_vote(&body).map_err(|error| malformed(&error))?;
+    let receiving = {
+        let state = state.clone();
+        on_disk(move || state.receive_snapshot()).await?
+    };
+    let mut receiving = receiving;
+    while let Some(frame) = frames.message().await? {
+        receiving = on_disk(move || {
+            receiving.push(&frame.body)?;
+            Ok(receiving)
+        })
+        .await?;
+    }
+    let (meta, snapshot) = on_disk(move || receiving.finish()).await?;
+    let snapshot = Snapshot { meta, snapshot };
+    let response = raft
+        .install_full_snapshot(vote, snapshot)
+        .await
+        .map_err(|fatal| stopped(&fatal))?;
+    Ok(link.seal(from, |out| {
+        message::encode_snapshot_response(&response, out);
+    }))
+}
+
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StateError> + Send + 'static,
+) -> Result<T, Status> {
+    let done = blocking(work).await.map_err(|error| stopped(&error))?;
+    done.map_err(|error| {
+        let refusal = match error {
+            StateError::Refused(_) => Refusal::Malformed,
+            _ => Refusal::Internal,
+        };
+        WireError::refused(refusal, error.to_string()).into()
+    })
+}

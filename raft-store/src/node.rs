@@ -1,0 +1,360 @@
+//! A running store node: opens its storage, joins its group, serves, and stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::{Config, SnapshotPolicy};
+use tidegate_domain::signature::SigningKey;
+use tidegate_proto::WireError;
+use tidegate_runtime::disk::Disk;
+use tidegate_runtime::{Clock, Entropy};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::api::store::Serving;
+use crate::api::{ReadIndexes, Watches, Writes, admin, audit};
+use crate::config::NodeConfig;
+use crate::group::Group;
+use crate::listen::Listener;
+use crate::network::clocks::PeerClocks;
+use crate::network::link::Link;
+use crate::network::peer::PeerFactory;
+use crate::storage::{
+    Identity, IdentityError, LogOptions, LogStore, OpenLogError, StateError, StateOptions,
+    StateStore,
+};
+use crate::types::Raft;
+use crate::{members, serve, tick};
+
+/// The first life of a cluster; a restore begins the next one.
+const FIRST_INCARNATION: u64 = 1;
+/// How long a stopping node waits for another to lead, and for calls under way.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+/// Between two read rounds of an idle node, so that it knows how old its state is.
+const CONFIRM_EVERY: Duration = Duration::from_secs(1);
+
+const LOG_OPTIONS: LogOptions = LogOptions {
+    cache_bytes_max: 64 << 20,
+    message_bytes_max: 2 << 20,
+    page_cache_bytes: 16 << 20,
+};
+const STATE_OPTIONS: StateOptions = StateOptions {
+    page_cache_bytes: 64 << 20,
+    unsynced_bytes_max: 64 << 20,
+    feed_bytes_max: 32 << 20,
+};
+
+/// What a node stands on: the outside world, real or simulated.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Where its data lives.
+    pub disk: Arc<dyn Disk>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, for ids of commands that the node itself signs.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// The keys that a node holds. All of them are optional: a node without them replicates and serves
+/// all the same.
+#[derive(Clone, Debug, Default)]
+pub struct NodeKeys {
+    /// Role `node`: signs `Tick`. Rollouts stand still while a node without it leads.
+    pub node: Option<SigningKey>,
+    /// Signs checkpoints in the origin's name.
+    pub log: Option<SigningKey>,
+    /// Role `checkpoint`: cosigns checkpoints as this voter.
+    pub checkpoint: Option<SigningKey>,
+}
+
+/// A running node.
+pub struct Node {
+    serving: Arc<Serving>,
+    tasks: Vec<JoinHandle<()>>,
+    server: JoinHandle<Result<(), tonic::transport::Error>>,
+    stop: oneshot::Sender<()>,
+    address: std::net::SocketAddr,
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data directory is another node's, or this node's with something gone.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The log can't be opened.
+    #[error(transparent)]
+    Log(#[from] OpenLogError),
+    /// The state can't be opened.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// openraft refused its settings.
+    #[error("the `raft` settings do not fit together: {0}")]
+    Timers(#[from] openraft::ConfigError),
+    /// openraft did not start on this storage.
+    #[error("raft does not start: {0}")]
+    Raft(String),
+    /// The cluster could not be founded.
+    #[error("the cluster cannot be founded: {0}")]
+    Found(WireError),
+    /// The origin makes no checkpoint key name.
+    #[error("no checkpoint can be signed for origin {0:?}")]
+    Origin(String),
+}
+
+impl Node {
+    /// Starts a node on its storage and serves on `listener`.
+    ///
+    /// The node answers its peers at once; clients' reads are let in when it has caught up with
+    /// what it knew before.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is wrong with the storage or the settings. Nothing was served then.
+    pub async fn start(
+        config: NodeConfig,
+        keys: NodeKeys,
+        listener: Listener,
+        host: Host,
+    ) -> Result<Self, StartError> {
+        let Host {
+            disk,
+            clock,
+            entropy,
+        } = host;
+        let (log, state) = open_storage(&config, &disk).await?;
+        let clocks = Arc::new(PeerClocks::default());
+        let link = Link::new(
+            config.node_id,
+            &config.origin,
+            Arc::clone(&clock),
+            Arc::clone(&clocks),
+        );
+        let factory = PeerFactory::new(link.clone());
+        let raft = Raft::new(
+            config.node_id,
+            Arc::new(raft_config(&config)?),
+            factory.clone(),
+            log.clone(),
+            state.clone(),
+        )
+        .await
+        .map_err(|fatal| StartError::Raft(fatal.to_string()))?;
+        let group = Arc::new(Group::new(config.node_id, raft.clone(), factory));
+        let timeout = config.limits.request_timeout;
+        let reads = ReadIndexes::start(Arc::clone(&group), Arc::clone(&clock), timeout);
+        let writes = Writes::new(
+            Arc::clone(&group),
+            state.clone(),
+            reads.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&clocks),
+            config.limits,
+        );
+        let serving = Arc::new(Serving {
+            watches: Watches::new(state.clone(), config.limits),
+            group,
+            state,
+            log,
+            writes,
+            reads,
+            clock,
+            clocks,
+            limits: config.limits,
+        });
+        let checkpoints = audit::CheckpointKeys::new(&config, &keys)
+            .ok_or_else(|| StartError::Origin(config.origin.clone()))?;
+        let mut tasks = vec![
+            tokio::spawn(recover(Arc::clone(&serving))),
+            tokio::spawn(members::drive(Arc::clone(&serving), timeout)),
+        ];
+        if let Some(key) = keys.node {
+            let ticker = tick::Ticker::new(Arc::clone(&serving), key, entropy, config.tick_every);
+            tasks.push(tokio::spawn(ticker.run()));
+        }
+        let address = listener.address();
+        let (stop, stopped) = oneshot::channel();
+        let server = serve::serve(listener, Arc::clone(&serving), link, checkpoints, stopped);
+        let server = tokio::spawn(server);
+        let node = Self {
+            serving,
+            tasks,
+            server,
+            stop,
+            address,
+        };
+        // Peers must be able to answer by now, so this comes last.
+        match node.found(&config).await {
+            Ok(()) => Ok(node),
+            Err(error) => {
+                node.kill().await;
+                Err(StartError::Found(error))
+            }
+        }
+    }
+
+    /// Where the node listens.
+    #[must_use]
+    pub const fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
+    /// The node's state, for reads inside its process.
+    #[must_use]
+    pub fn state(&self) -> &StateStore {
+        &self.serving.state
+    }
+
+    /// Whether this node leads, as far as it knows.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.serving.group.raft.is_leader()
+    }
+
+    /// openraft's handle, for tests and rehearsals.
+    #[must_use]
+    pub fn raft(&self) -> &Raft {
+        &self.serving.group.raft
+    }
+
+    /// Stops in order: hands leadership over, lets calls under way end, makes everything durable.
+    ///
+    /// # Errors
+    /// The last writes did not become durable. What was acknowledged is safe in the log.
+    pub async fn stop(self) -> Result<(), StateError> {
+        self.hand_over().await;
+        // The server may be gone already; then there is nobody to tell.
+        let _ = self.stop.send(());
+        self.tasks.iter().for_each(JoinHandle::abort);
+        let mut server = self.server;
+        if tokio::time::timeout(STOP_PATIENCE, &mut server)
+            .await
+            .is_err()
+        {
+            // Watches never end by themselves.
+            server.abort();
+        }
+        // openraft answers a task that has ended already.
+        let _ = self.serving.group.raft.shutdown().await;
+        self.serving.state.flush().await?;
+        let closed = self.serving.log.clone().close().await;
+        closed.map_err(StateError::from)
+    }
+
+    /// Stops at once, as a crash of the process would: nothing more is written or answered.
+    pub async fn kill(self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.server.abort();
+        // The storage must be free when this returns; an error says that it was free before.
+        let _ = self.serving.group.raft.shutdown().await;
+    }
+
+    async fn hand_over(&self) {
+        let Group { me, raft, .. } = &*self.serving.group;
+        let others = self
+            .serving
+            .group
+            .voters()
+            .into_iter()
+            .filter(|id| id != me);
+        let Some(to) = others.max_by_key(|id| self.matched(*id)) else {
+            return;
+        };
+        if !raft.is_leader() || raft.trigger().transfer_leader(to).await.is_err() {
+            return;
+        }
+        let moved = raft
+            .wait(Some(STOP_PATIENCE))
+            .current_leader(to, "stopping")
+            .await;
+        if let Err(error) = moved {
+            tracing::info!(%error, to, "leadership was not handed over; an election will follow");
+        }
+    }
+
+    /// How much of the log a follower is known to have.
+    fn matched(&self, id: crate::types::NodeId) -> Option<u64> {
+        use openraft_rt::watch::WatchReceiver;
+        let metrics = self.serving.group.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let matched = metrics.replication.as_ref()?.get(&id)?.as_ref()?;
+        Some(matched.index)
+    }
+
+    async fn found(&self, config: &NodeConfig) -> Result<(), WireError> {
+        let raft = &self.serving.group.raft;
+        let stopped = |fatal: &dyn std::fmt::Display| {
+            WireError::refused(tidegate_proto::Refusal::Stopped, fatal.to_string())
+        };
+        if !config.found_cluster || raft.is_initialized().await.map_err(|e| stopped(&e))? {
+            return Ok(());
+        }
+        admin::initialize(raft, config.first_members())
+            .await
+            .map(drop)
+    }
+}
+
+async fn open_storage(
+    config: &NodeConfig,
+    disk: &Arc<dyn Disk>,
+) -> Result<(LogStore, StateStore), StartError> {
+    let identity = Identity {
+        origin: config.origin.clone(),
+        incarnation: FIRST_INCARNATION,
+        node: config.node_id,
+    };
+    let claimed = {
+        let (identity, disk) = (identity.clone(), Arc::clone(disk));
+        tidegate_runtime::blocking(move || identity.claim(disk.as_ref())).await
+    };
+    claimed.map_err(IdentityError::Io)??;
+    let log = LogStore::open(Arc::clone(disk), LOG_OPTIONS).await?;
+    let state = StateStore::open(Arc::clone(disk), &identity, STATE_OPTIONS).await?;
+    // Before the node may vote: from now on the loss of its memory is noticed.
+    let marked = {
+        let disk = Arc::clone(disk);
+        tidegate_runtime::blocking(move || identity.mark_joined(disk.as_ref())).await
+    };
+    marked.map_err(IdentityError::Io)??;
+    Ok((log, state))
+}
+
+/// openraft's settings. Those that safety depends on are not the operator's to choose.
+fn raft_config(config: &NodeConfig) -> Result<Config, openraft::ConfigError> {
+    let ms = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+    let timers = &config.raft;
+    Config {
+        cluster_name: config.origin.clone(),
+        heartbeat_interval: ms(timers.heartbeat),
+        election_timeout_min: ms(timers.election_min),
+        election_timeout_max: ms(timers.election_max),
+        install_snapshot_timeout: 5_000,
+        max_payload_entries: 1_024,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(timers.snapshot_every),
+        max_in_snapshot_log_to_keep: timers.snapshot_every / 2,
+        replication_lag_threshold: timers.snapshot_every.saturating_mul(2),
+        // A leader that crashed and lost its unsynced tail must not resume in the same term: it
+        // would use one (term, index) twice.
+        enable_leader_restore: Some(false),
+        // A node that was cut off must not depose a healthy leader when it comes back.
+        enable_pre_vote: Some(true),
+        ..Config::default()
+    }
+    .validate()
+}
+
+/// Lets reads in once the node has caught up, and then keeps its age known.
+async fn recover(serving: Arc<Serving>) {
+    let raft = &serving.group.raft;
+    if let Err(error) = raft.wait_for_recovery(None).await {
+        tracing::info!(%error, "stopped before recovery was complete");
+        return;
+    }
+    serving.reads.recovered();
+    loop {
+        // Nobody waits for this read; it only dates the state for stale reads.
+        let _ = serving.reads.confirm().await;
+        tokio::time::sleep(CONFIRM_EVERY).await;
+    }
+}
