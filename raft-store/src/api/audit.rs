@@ -208,20 +208,20 @@ impl AuditService {
                 "a tree of {size}, this node has {head} entries"
             )));
         }
-        on_disk(move || root_at(&TileHashes::new(view, head), size).map_err(unreadable)).await
+        on_disk(move || root_at(&TileHashes::new(&view, head), size).map_err(unreadable)).await
     }
 }
 
 async fn prove(
     view: StateView,
     size: u64,
-    make: impl FnOnce(&TileHashes<StateView>) -> Result<Vec<NodeHash>, TreeError<StateError>>
+    make: impl FnOnce(&TileHashes<&StateView>) -> Result<Vec<NodeHash>, TreeError<StateError>>
     + Send
     + 'static,
 ) -> Result<Response<v1::TreeProof>, Status> {
     on_disk(move || {
         let head = view.head().size();
-        let hashes = TileHashes::new(view, head);
+        let hashes = TileHashes::new(&view, head);
         let proof = make(&hashes).map_err(unreadable)?;
         let root = root_at(&hashes, size).map_err(unreadable)?;
         Ok(Response::new(v1::TreeProof {

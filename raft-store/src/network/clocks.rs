@@ -15,7 +15,7 @@ pub const STAMP_AHEAD_MAX_MS: u64 = 60_000;
 /// Every frame between nodes carries its sender's clock; the time on the way makes a peer look
 /// behind by at most that much, which does not matter against a minute.
 #[derive(Debug, Default)]
-pub struct PeerClocks {
+pub(crate) struct PeerClocks {
     /// Peer's clock less ours when its last frame came, in ms.
     ahead_ms: Mutex<BTreeMap<NodeId, i64>>,
 }

@@ -1,10 +1,10 @@
 use std::fmt::Debug;
 
-use openraft::impls::leader_id_std::{CommittedLeaderId, LeaderId};
+use openraft::impls::leader_id_std::LeaderId;
 use tidegate_domain::id::{Incarnation, Index};
 
 use super::*;
-use crate::types::{EntryPayload, Proposal};
+use crate::types::{CommittedLeader, EntryPayload, Proposal};
 
 fn vote(term: u64) -> Vote {
     Vote {
@@ -15,7 +15,7 @@ fn vote(term: u64) -> Vote {
 
 fn log_id(term: u64, index: u64) -> LogId {
     LogId {
-        leader_id: CommittedLeaderId { term },
+        leader_id: CommittedLeader { term },
         index,
     }
 }

@@ -16,22 +16,22 @@ use tidegate_raft_store::{Host, Listener, Member, Node, NodeId, NodeKeys};
 use tidegate_runtime::disk::SimDisk;
 use tidegate_runtime::{Clock, SystemClock, SystemEntropy};
 
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Nodes 1, 2, … in one process.
-pub struct Cluster {
-    pub configs: Vec<NodeConfig>,
-    pub disks: Vec<SimDisk>,
-    pub nodes: Vec<Option<Node>>,
-    pub fleet: Fleet,
+pub(crate) struct Cluster {
+    pub(crate) configs: Vec<NodeConfig>,
+    pub(crate) disks: Vec<SimDisk>,
+    pub(crate) nodes: Vec<Option<Node>>,
+    pub(crate) fleet: Fleet,
 }
 
 /// What a cluster is started with besides defaults.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
-    pub nodes: usize,
-    pub limits: NodeLimits,
-    pub snapshot_every: u64,
+pub(crate) struct Shape {
+    pub(crate) nodes: usize,
+    pub(crate) limits: NodeLimits,
+    pub(crate) snapshot_every: u64,
 }
 
 impl Default for Shape {
@@ -46,7 +46,7 @@ impl Default for Shape {
 
 impl Cluster {
     /// Starts a cluster and holds its key ceremony.
-    pub async fn start(shape: Shape) -> Self {
+    pub(crate) async fn start(shape: Shape) -> Self {
         let mut cluster = Self::without_keys(shape).await;
         let ceremony = cluster.fleet.rotation(&[0, 1, 2]);
         let command = cluster.sign(ceremony);
@@ -59,7 +59,7 @@ impl Cluster {
         cluster
     }
 
-    pub async fn without_keys(shape: Shape) -> Self {
+    pub(crate) async fn without_keys(shape: Shape) -> Self {
         let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let bind = |_| Listener::bind(loopback).unwrap();
         let listeners: Vec<Listener> = (0..shape.nodes).map(bind).collect();
@@ -125,14 +125,14 @@ impl Cluster {
     }
 
     /// Starts a node again where it was.
-    pub async fn restart(&mut self, id: NodeId) {
+    pub(crate) async fn restart(&mut self, id: NodeId) {
         let at = index(id);
         let listener = Listener::bind(self.configs[at].listen).unwrap();
         self.start_on(at, listener).await;
     }
 
     /// Ends a node as SIGKILL and a power cut together would: what was not synced may be gone.
-    pub async fn cut_power(&mut self, id: NodeId) {
+    pub(crate) async fn cut_power(&mut self, id: NodeId) {
         let at = index(id);
         self.disks[at].kill();
         self.nodes[at].take().unwrap().kill().await;
@@ -147,26 +147,26 @@ impl Cluster {
         });
     }
 
-    pub fn node(&self, id: NodeId) -> &Node {
+    pub(crate) fn node(&self, id: NodeId) -> &Node {
         self.nodes[index(id)].as_ref().unwrap()
     }
 
-    pub fn address(&self, id: NodeId) -> String {
+    pub(crate) fn address(&self, id: NodeId) -> String {
         self.configs[index(id)].advertise.clone()
     }
 
     /// A client of all nodes.
-    pub fn client(&self) -> StoreClient {
+    pub(crate) fn client(&self) -> StoreClient {
         let endpoints = self.configs.iter().map(|config| config.advertise.clone());
         client(endpoints.collect())
     }
 
     /// A client of one node only.
-    pub fn client_of(&self, id: NodeId) -> StoreClient {
+    pub(crate) fn client_of(&self, id: NodeId) -> StoreClient {
         client(vec![self.address(id)])
     }
 
-    pub async fn leader(&self) -> NodeId {
+    pub(crate) async fn leader(&self) -> NodeId {
         eventually("a leader", || {
             let leads = |node: &Node| node.is_leader();
             let at = self
@@ -179,7 +179,7 @@ impl Cluster {
     }
 
     /// Waits until a node covers as many entries as another.
-    pub async fn catch_up(&self, id: NodeId, entries: u64) {
+    pub(crate) async fn catch_up(&self, id: NodeId, entries: u64) {
         eventually("the node caught up", || {
             (self.node(id).state().position().entries >= entries).then_some(())
         })
@@ -187,7 +187,7 @@ impl Cluster {
     }
 
     /// Signs a command as those whom it takes, valid now.
-    pub fn sign(&mut self, command: impl Into<Command>) -> SignedCommand {
+    pub(crate) fn sign(&mut self, command: impl Into<Command>) -> SignedCommand {
         self.fleet.now = LogTime(SystemClock.wall().0);
         let mut proposal = self.fleet.proposal(command);
         proposal.not_before = LogTime(self.fleet.now.0 - 60_000);
@@ -197,20 +197,20 @@ impl Cluster {
     }
 
     /// A command that is accepted whatever came before it, each with another number.
-    pub fn variant(&mut self, number: u32) -> SignedCommand {
+    pub(crate) fn variant(&mut self, number: u32) -> SignedCommand {
         self.sign(RegisterVariant {
             traits: traits(&format!("model-{number}/r1/eu/none")),
         })
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         for node in self.nodes.into_iter().flatten() {
             node.stop().await.unwrap();
         }
     }
 }
 
-pub fn client(endpoints: Vec<String>) -> StoreClient {
+pub(crate) fn client(endpoints: Vec<String>) -> StoreClient {
     StoreClient::new(ClientConfig {
         deadline: PATIENCE,
         ..ClientConfig::new(endpoints)
@@ -218,7 +218,7 @@ pub fn client(endpoints: Vec<String>) -> StoreClient {
     .unwrap()
 }
 
-pub fn accepted(proposed: &Proposed) {
+pub(crate) fn accepted(proposed: &Proposed) {
     assert!(
         matches!(proposed.outcome, Outcome::Accepted(_)),
         "{proposed:?}"
@@ -226,7 +226,7 @@ pub fn accepted(proposed: &Proposed) {
 }
 
 /// Looks until there is an answer.
-pub async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let looking = async {
         loop {
             if let Some(found) = look() {
