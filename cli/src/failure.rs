@@ -64,6 +64,16 @@ impl Failure {
         }
     }
 
+    /// A failure whose report was shown already: only the exit code is left.
+    pub(crate) fn reported(kind: Kind) -> Self {
+        Self::new(kind, "")
+    }
+
+    /// Whether there is nothing left to show.
+    pub(crate) fn is_reported(&self) -> bool {
+        self.what.is_empty()
+    }
+
     /// Adds what to do next.
     pub(crate) fn next(mut self, advice: impl Display) -> Self {
         self.next.push(advice.to_string());
@@ -74,6 +84,11 @@ impl Failure {
     pub(crate) fn details(mut self, details: Json) -> Self {
         self.details = Some(details);
         self
+    }
+
+    /// Which kind of failure it is.
+    pub(crate) const fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Two failures as one; the exit code is the first's.

@@ -1,12 +1,16 @@
 //! The `tidegate` command.
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "commands that reach a cluster follow in the next change"
-)]
+mod armour;
+mod cluster;
+mod command_file;
 mod commands;
+mod context;
+mod describe;
 mod failure;
+mod keys;
+mod replay;
 mod rollout_file;
+mod settings;
+mod signing;
 mod terminal;
 
 use clap::Parser;
@@ -15,15 +19,27 @@ use terminal::Terminal;
 
 fn main() -> ExitCode {
     let asked = commands::CommandLine::parse();
-    let terminal = Terminal::new(asked.json);
-    match asked.run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            if terminal.json {
-                terminal.line(format!("{:#}", failure.to_json()));
-            }
-            terminal.note(failure.to_text());
-            ExitCode::from(&failure)
+    let terminal = Terminal::new(asked.common.json);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            terminal.note(format!(
+                "error: the machine gives this process no threads: {error}"
+            ));
+            return ExitCode::FAILURE;
         }
+    };
+    let Err(failure) = runtime.block_on(asked.run()) else {
+        return ExitCode::SUCCESS;
+    };
+    if !failure.is_reported() {
+        if terminal.json {
+            terminal.line(format!("{:#}", failure.to_json()));
+        }
+        terminal.note(failure.to_text());
     }
+    ExitCode::from(&failure)
 }

@@ -52,7 +52,7 @@ pub mod testing;
 pub mod variant;
 pub mod wave;
 
-pub use apply::{Applied, Context, Outcome, Stamp, admit, apply, record_membership};
+pub use apply::{Applied, Context, Outcome, Stamp, admit, apply, preview, record_membership};
 pub use command::{Command, CommandBody, SignedCommand};
 pub use event::Event;
 pub use evolve::{Inconsistent, evolve};

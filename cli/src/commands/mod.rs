@@ -1,19 +1,39 @@
 //! The command line: one file per group of commands.
+mod approval;
+mod audit;
+mod baseline;
+mod budget;
+mod checkin;
+mod cluster;
+mod completions;
+mod device;
+mod floor;
+mod key;
+mod policy;
+mod release;
 mod rollout;
+mod stop;
+mod variant;
 
-use crate::{failure::Failure, terminal::Terminal};
+use crate::{context::Context, failure::Failure, settings::Common, terminal::Terminal};
 use clap::{Parser, Subcommand};
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done, 1 refused or failed verification, 2 wrong use, 3 unreachable or outcome unknown.";
+Exit codes: 0 done, 1 refused or failed verification, 2 wrong use, 3 unreachable or outcome unknown.
+
+A first cluster on this machine, and a rollout on it:
+  tidegate init fleet --origin fleet.example
+  tidegate serve --config fleet/node-1.toml
+  export TIDEGATE_SETTINGS=fleet/tidegate.toml
+  tidegate approval submit fleet/epoch-1.command
+  tidegate rollout plan examples/detector-v3.2.yaml";
 
 /// Rolls releases out to a fleet in waves, with every step signed, ordered and provable.
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub(crate) struct CommandLine {
-    /// Prints results as one JSON document.
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
     #[command(subcommand)]
     group: Group,
 }
@@ -21,15 +41,60 @@ pub(crate) struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Group {
     #[command(subcommand)]
-    Rollout(rollout::Rollout),
+    Key(key::Key),
+    #[command(subcommand)]
+    Release(release::Release),
+    #[command(subcommand)]
+    Rollout(Box<rollout::Rollout>),
+    #[command(subcommand)]
+    Variant(variant::Variant),
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    #[command(subcommand)]
+    Device(device::Device),
+    #[command(subcommand)]
+    Baseline(baseline::Baseline),
+    #[command(subcommand)]
+    Approval(approval::Approval),
+    #[command(subcommand)]
+    Budget(budget::Budget),
+    #[command(subcommand)]
+    Floor(floor::Floor),
+    Stop(stop::Stop),
+    Lift(stop::Lift),
+    Checkin(checkin::Checkin),
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
+    Completions(completions::Completions),
 }
 
 impl CommandLine {
     /// Does what was asked.
-    pub(crate) fn run(self) -> Result<(), Failure> {
-        let terminal = Terminal::new(self.json);
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let context = Context {
+            settings: self.common.settle()?,
+            terminal: Terminal::new(self.common.json),
+        };
+        let context = &context;
         match self.group {
-            Group::Rollout(rollout) => rollout.run(terminal),
+            Group::Key(key) => key.run(context).await,
+            Group::Release(release) => release.run(context).await,
+            Group::Rollout(rollout) => rollout.run(context).await,
+            Group::Variant(variant) => variant.run(context).await,
+            Group::Policy(policy) => policy.run(context).await,
+            Group::Device(device) => device.run(context).await,
+            Group::Baseline(baseline) => baseline.run(context).await,
+            Group::Approval(approval) => approval.run(context).await,
+            Group::Budget(budget) => budget.run(context).await,
+            Group::Floor(floor) => floor.run(context).await,
+            Group::Stop(stop) => stop.run(context).await,
+            Group::Lift(lift) => lift.run(context).await,
+            Group::Checkin(checkin) => checkin.run(context).await,
+            Group::Audit(audit) => audit.run(context).await,
+            Group::Cluster(cluster) => cluster.run(context).await,
+            Group::Completions(completions) => completions.run(context),
         }
     }
 }

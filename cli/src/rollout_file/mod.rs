@@ -16,7 +16,6 @@ mod tests;
 pub(crate) mod time;
 
 pub(crate) use problem::Problems;
-pub(crate) use resolve::ResolveError;
 
 use audience::AudienceFile;
 use fields::{Fields, Found, text, truth, units, whole, word};

@@ -16,8 +16,8 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// A value that carries the signatures which its kind, role and epoch demand. Only [`authorize`]
-/// makes one.
+/// A value that carries the signatures which its kind, role and epoch demand. Outside this module
+/// only [`authorize`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified<T> {
     value: T,
@@ -64,6 +64,20 @@ impl<T> Verified<T> {
     /// The distinct keys whose signatures counted, in order; at least one.
     pub fn signers(&self) -> &[PublicKey] {
         &self.signers
+    }
+}
+
+/// A command as if all who must had signed it. For [`super::preview`] only, which changes nothing.
+pub(super) fn assumed(command: Command) -> Verified<Command> {
+    Verified {
+        value: command,
+        terms: Terms {
+            id: CommandId([0; 16]),
+            not_before: LogTime(0),
+            not_after: LogTime(u64::MAX),
+            expected_revision: None,
+        },
+        signers: Vec::new(),
     }
 }
 

@@ -79,6 +79,19 @@ pub fn admit(state: &State, envelope: &[u8], stamp: Stamp) -> Result<Vec<Event>,
     decide(state, &command, &context)
 }
 
+/// What [`apply`] would decide of a command if all who must had signed it, without changing
+/// anything: for plans, which are made before anybody signs. Consequences are not shown.
+///
+/// # Errors
+/// The refusal.
+pub fn preview(state: &State, command: &Command, stamp: Stamp) -> Result<Vec<Event>, Rejection> {
+    decide(
+        state,
+        &authorize::assumed(command.clone()),
+        &Context::new(state, stamp),
+    )
+}
+
 /// The part of [`apply`] after authorization.
 pub(crate) fn apply_verified(
     state: &mut State,

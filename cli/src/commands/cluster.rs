@@ -1,0 +1,222 @@
+//! `tidegate cluster`.
+use crate::{
+    cluster::asked,
+    context::Context,
+    describe,
+    failure::{Failure, Kind},
+    terminal::{Terminal, Tone, table},
+};
+use clap::{Args, Subcommand};
+use serde_json::{Value as Json, json};
+use tidegate_client::{ClientError, View};
+use tidegate_domain::{
+    guard::{StopCovers, StopScope},
+    id::LogTime,
+};
+use tidegate_proto::v1::{DiskState, NodeRole, StatusResponse};
+
+/// The store nodes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cluster {
+    Status(Status),
+}
+
+/// Shows what each node says of itself, whether a quorum answers, and what is stopped.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate cluster status
+  tidegate cluster status --store a:7001,b:7001,c:7001 --json
+
+Ends with 3 when no quorum answers.")]
+pub(crate) struct Status {}
+
+impl Cluster {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let Self::Status(Status {}) = self;
+        let cluster = context.cluster()?;
+        let terminal = context.terminal;
+        let statuses = cluster.statuses().await;
+        let quorum = cluster.read_point().await;
+        let view = match &quorum {
+            Ok(_) => Some(cluster.view().await?),
+            Err(_) => None,
+        };
+        let mut text = nodes(terminal, &statuses);
+        let mut json = json!({
+            "nodes": statuses.iter().map(node_json).collect::<Vec<_>>(),
+            "quorum": quorum.is_ok(),
+        });
+        if let Some(view) = &view {
+            text.push_str(&summary(terminal, view));
+            json["cluster"] = summary_json(view);
+        }
+        match quorum {
+            Ok(_) => {
+                terminal.show(text, json);
+                Ok(())
+            }
+            Err(failure) => {
+                terminal.note(text);
+                Err(Failure::new(Kind::Unreachable, "no quorum answers")
+                    .details(json)
+                    .next(failure.to_text().trim_start_matches("error: ")))
+            }
+        }
+    }
+}
+
+type Answer = (String, Result<StatusResponse, ClientError>);
+
+fn nodes(terminal: Terminal, statuses: &[Answer]) -> String {
+    let row = |(endpoint, status): &Answer| match status {
+        Ok(status) => {
+            let member = status
+                .members
+                .iter()
+                .find(|member| member.node_id == status.node_id);
+            let (tone, role) = role(status.role());
+            vec![
+                endpoint.clone(),
+                status.node_id.to_string(),
+                terminal.paint(tone, role),
+                member.map_or_else(|| "-".to_owned(), |member| member.region.clone()),
+                status.term.to_string(),
+                status.entries.to_string(),
+                disk(terminal, status.disk()),
+                if status.ready {
+                    "yes".to_owned()
+                } else {
+                    terminal.paint(Tone::Warning, "no")
+                },
+            ]
+        }
+        Err(error) => {
+            let why = terminal.paint(Tone::Bad, error.refusal());
+            vec![endpoint.clone(), "-".to_owned(), why]
+        }
+    };
+    let rows: Vec<_> = statuses.iter().map(row).collect();
+    let header = [
+        "ADDRESS", "NODE", "ROLE", "REGION", "TERM", "ENTRIES", "DISK", "READY",
+    ];
+    table(&header, &rows)
+}
+
+const fn role(role: NodeRole) -> (Tone, &'static str) {
+    match role {
+        NodeRole::Leader => (Tone::Good, "leader"),
+        NodeRole::Follower => (Tone::Good, "follower"),
+        NodeRole::Learner => (Tone::Faint, "learner"),
+        NodeRole::Candidate => (Tone::Warning, "candidate"),
+        NodeRole::Stopped => (Tone::Bad, "stopped"),
+        NodeRole::Unspecified => (Tone::Warning, "?"),
+    }
+}
+
+fn disk(terminal: Terminal, disk: DiskState) -> String {
+    match disk {
+        DiskState::Writable => "ok".to_owned(),
+        DiskState::Full => terminal.paint(Tone::Bad, "full"),
+        DiskState::Failed => terminal.paint(Tone::Bad, "failed"),
+        DiskState::Unspecified => "?".to_owned(),
+    }
+}
+
+fn node_json((endpoint, status): &Answer) -> Json {
+    match status {
+        Ok(status) => json!({
+            "address": endpoint,
+            "node": status.node_id,
+            "role": role(status.role()).1,
+            "leader": status.leader,
+            "term": status.term,
+            "entries": status.entries,
+            "ready": status.ready,
+            "state_root": hex::encode(&status.state_root),
+            "watchers": status.watchers,
+            "proposals_in_flight": status.proposals_in_flight,
+        }),
+        Err(error) => json!({
+            "address": endpoint,
+            "error": asked(error.clone()).to_json()["error"],
+        }),
+    }
+}
+
+fn summary(terminal: Terminal, view: &View) -> String {
+    let state = view.state();
+    let meta = state.meta();
+    let mut text = format!(
+        "\ncluster {}, life {}, key epoch {}, log time {}\n{} entries, {} releases, {} rollouts, {} variants, {} sessions\n",
+        meta.origin,
+        meta.incarnation,
+        state.keys().epoch,
+        if meta.time == LogTime(0) {
+            "not begun".to_owned()
+        } else {
+            describe::time(meta.time)
+        },
+        view.position().entries,
+        state.releases().len(),
+        state.rollouts().len(),
+        state.variants().len(),
+        state.sessions().len(),
+    );
+    if state.keys().epoch.0 == 0 {
+        let hint = "no keys are trusted yet: hold the key ceremony (`tidegate key rotate --help`)";
+        text.push_str(&terminal.paint(Tone::Warning, hint));
+        text.push('\n');
+    }
+    for (id, stop) in state.stops().iter() {
+        let line = format!(
+            "emergency stop {id}: {} {} since {}: {}",
+            covers(stop.covers),
+            scope(&stop.scope),
+            describe::time(stop.since),
+            stop.reason
+        );
+        text.push_str(&terminal.paint(Tone::Bad, line));
+        text.push('\n');
+    }
+    text
+}
+
+const fn covers(covers: StopCovers) -> &'static str {
+    match covers {
+        StopCovers::Offers => "offers",
+        StopCovers::Returns => "returns",
+        StopCovers::Both => "offers and returns",
+    }
+}
+
+fn scope(scope: &StopScope) -> String {
+    match scope {
+        StopScope::Fleet => "to the whole fleet".to_owned(),
+        StopScope::Region(region) => format!("in region {region}"),
+        StopScope::Variants(selector) => format!("to variants {selector}"),
+    }
+}
+
+fn summary_json(view: &View) -> Json {
+    let state = view.state();
+    let meta = state.meta();
+    json!({
+        "origin": meta.origin,
+        "incarnation": meta.incarnation.0,
+        "key_epoch": state.keys().epoch.0,
+        "log_time_ms": meta.time.0,
+        "entries": view.position().entries,
+        "releases": state.releases().len(),
+        "rollouts": state.rollouts().len(),
+        "variants": state.variants().len(),
+        "sessions": state.sessions().len(),
+        "stops": state.stops().iter().map(|(id, stop)| json!({
+            "stop": id.0,
+            "covers": covers(stop.covers),
+            "scope": scope(&stop.scope),
+            "since_ms": stop.since.0,
+            "reason": stop.reason.as_str(),
+        })).collect::<Vec<_>>(),
+    })
+}
