@@ -4,4 +4,6 @@
 //! too: what a session holds and counts.
 
 pub mod engine;
+#[cfg(not(madsim))]
+pub mod http;
 pub mod ledger;
