@@ -78,7 +78,8 @@ pub enum Owner<'a> {
         /// Where its node takes forwarded outcomes; `host:port`.
         address: &'a str,
     },
-    /// No open session is known.
+    /// Not known yet: the session is newer than the snapshot, or none is open. Uncertain until a
+    /// newer snapshot tells.
     Nobody,
 }
 
@@ -95,6 +96,8 @@ pub enum Owner<'a> {
 #[derive(Clone, Debug)]
 pub struct Owners {
     own: SessionId,
+    /// The newest session that the snapshot knows, open or not.
+    last: SessionId,
     open: BTreeMap<SessionId, String>,
 }
 
@@ -107,13 +110,17 @@ impl Owners {
             .filter(|(_, session)| session.status == SessionStatus::Open)
             .map(|(id, session)| (*id, session.address.clone()))
             .collect();
-        Self { own, open }
+        let last = state.meta().last_session;
+        Self { own, last, open }
     }
 
     /// Whose the outcomes of an exposure are.
     pub fn owner(&self, token: &Token) -> Owner<'_> {
         if token.session == self.own {
             return Owner::Here;
+        }
+        if token.session > self.last {
+            return Owner::Nobody;
         }
         let made = self.open.get_key_value(&token.session);
         match made.or_else(|| self.heir(&token.device)) {
@@ -198,6 +205,7 @@ mod tests {
         let address = |id: &u64| (SessionId(*id), format!("decide-{id}.example:7443"));
         Owners {
             own: SessionId(own),
+            last: SessionId(9),
             open: open.iter().map(address).collect(),
         }
     }

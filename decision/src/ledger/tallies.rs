@@ -152,6 +152,7 @@ impl Tallies {
             }
             if row.known == row.counts {
                 self.changed.remove(&key);
+                self.urgent.remove(&key);
             }
         }
     }
@@ -161,7 +162,8 @@ impl Tallies {
         let sent = self.outstanding.remove(&seq);
         self.ahead_waits = true;
         for (key, counts) in sent.into_iter().flatten() {
-            if counts.failed > 0 || counts.reverted > 0 {
+            let failed = counts.failed > 0 || counts.reverted > 0;
+            if failed && self.changed.contains(&key) {
                 self.urgent.insert(key);
             }
         }
