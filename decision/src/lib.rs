@@ -4,6 +4,4 @@
 //! too: what a session holds and counts.
 
 pub mod engine;
-#[cfg(not(madsim))]
-pub mod http;
 pub mod ledger;
