@@ -1,6 +1,7 @@
 //! A canary: every source of chance that the simulator must hold still. If a dependency finds a new
 //! way to the operating system's clock or randomness, this fails before any seed does.
 #![cfg(madsim)]
+#![allow(clippy::unwrap_used, reason = "every unwrap of a test is an assertion")]
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,7 +14,11 @@ use tokio::sync::mpsc;
 
 /// What a run under a seed sees of chance.
 async fn observe() -> String {
-    let hashed: Vec<u32> = (0..32).map(|n| (n, n)).collect::<HashMap<_, _>>().into_keys().collect();
+    let hashed: Vec<u32> = (0..32)
+        .map(|n| (n, n))
+        .collect::<HashMap<_, _>>()
+        .into_keys()
+        .collect();
     let source: &dyn Entropy = &SystemEntropy;
     let random: [u8; 16] = source.array().unwrap();
     let began = SystemClock.boot();
@@ -21,7 +26,10 @@ async fn observe() -> String {
     let slept = SystemClock.boot().since(began);
     let wall = SystemClock.wall();
     let rng = rand::Rng::next_u64(&mut Rt::thread_rng());
-    format!("{hashed:?} {random:?} {slept:?} {wall:?} {rng} {:?}", wake_order().await)
+    format!(
+        "{hashed:?} {random:?} {slept:?} {wall:?} {rng} {:?}",
+        wake_order().await
+    )
 }
 
 /// The order in which ten watchers of one channel wake.
@@ -45,11 +53,13 @@ async fn wake_order() -> Vec<u64> {
     seen
 }
 
-#[expect(clippy::disallowed_methods, reason = "outside the simulator: a fresh thread per run")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "outside the simulator: a fresh thread per run"
+)]
 fn run(seed: u64) -> String {
-    let simulation = move || {
-        Runtime::with_seed_and_config(seed, madsim::Config::default()).block_on(observe())
-    };
+    let simulation =
+        move || Runtime::with_seed_and_config(seed, madsim::Config::default()).block_on(observe());
     std::thread::spawn(simulation).join().unwrap()
 }
 
