@@ -448,8 +448,8 @@ pub enum Event {
         #[n(2)]
         reason: Reason,
     },
-    /// Admissions of a session that was given up: nobody will ever know what became of them, so
-    /// that they count as exposed and silent.
+    /// Admissions of a session that was given up: nobody will ever know what became of them. They
+    /// stay within the cap, occupy no credit any more, and no gate counts them.
     #[n(47)]
     BudgetLost {
         /// The session.

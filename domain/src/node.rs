@@ -18,7 +18,8 @@ pub enum SessionStatus {
         #[n(0)]
         at: LogTime,
     },
-    /// Given up by a quorum: what it held and did not report counts as silent.
+    /// Given up by a quorum: what it held and did not report stays within the caps, frees its
+    /// credit, and has no known fate.
     #[n(2)]
     WrittenOff {
         /// When.
@@ -108,17 +109,18 @@ pub struct PoolKey {
     pub arm: Arm,
 }
 
-/// Admissions that a session was granted in one pool.
+/// Admissions that a session was granted in one pool, as long as some are open: once all of them
+/// came back or are resolved, the row is gone, and the next grant starts another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Budget {
     /// Granted so far. Only rises.
     #[n(0)]
     pub granted: u64,
-    /// Returned unused, proven by the session's final anchor or given up by a quorum. Only rises.
+    /// Returned unused, by the session's own word. Only rises.
     #[n(1)]
     pub returned: u64,
-    /// Exposures that reports have accounted for. Only rises.
+    /// Exposures that reports have accounted for, or that a quorum has given up. Only rises.
     #[n(2)]
     pub spent: u64,
     /// Of what was spent: resolved, or silent past the horizon. Only rises.

@@ -200,9 +200,10 @@ fn lost(
     state.derived.follow_budget(&key, budget);
     let row = row(&mut state.pools, pool, "pool")?;
     row.resolved = row.resolved.saturating_add(count);
-    let silent = Counts {
+    // Exposed as far as anybody knows, but with no fate: gates look at fates only, and a rollback
+    // does not end by itself while such devices may be out there.
+    let unknown = Counts {
         exposed: count,
-        silent: count,
         ..Counts::default()
     };
     let tally = TallyKey {
@@ -212,7 +213,7 @@ fn lost(
         cohort: state.meta().time.cohort(),
         arm: pool.arm,
     };
-    sums::change(state, &tally, |sum| sum.mature = sum.mature.plus(&silent));
+    sums::change(state, &tally, |sum| sum.mature = sum.mature.plus(&unknown));
     forget_budget_if_settled(state, &key);
     Ok(())
 }
@@ -286,6 +287,7 @@ fn spent(
     resolved: u64,
 ) -> Result<(), Inconsistent> {
     if exposed == 0 && resolved == 0 {
+        // Nothing of its own: the budget may be settled and gone.
         return Ok(());
     }
     let key = budget_key(session, pool);
@@ -296,6 +298,7 @@ fn spent(
     budget.spent = budget.spent.saturating_add(exposed);
     budget.resolved = budget.resolved.saturating_add(resolved);
     state.derived.follow_budget(&key, budget);
+    forget_budget_if_settled(state, &key);
     Ok(())
 }
 
@@ -352,10 +355,10 @@ pub(crate) fn sessions_of(state: &State, key: &TallyKey) -> Vec<SessionId> {
     by_cohort.range((from, to)).map(|(_, id)| *id).collect()
 }
 
-/// Drops a budget of a session that is over, once nothing of it is open.
+/// Drops a budget of which nothing is open: all of it came back or is resolved.
 pub(super) fn forget_budget_if_settled(state: &mut State, key: &BudgetKey) {
     let settled = state.budgets.get(key).is_some_and(|b| b.is_settled());
-    if settled && state.derived.ended_sessions.contains(&key.session) {
+    if settled {
         state.budgets.remove(key);
         state.derived.forget_budget(key);
         forget_if_settled(state, key.session);

@@ -247,11 +247,27 @@ fn amended(
     rollback: &RollbackPlan,
 ) -> Result<(), Inconsistent> {
     let rollout = of(state, id)?;
+    let narrower = spec.credit < rollout.spec.credit;
     rollout.spec = spec.clone();
     rollout.rollback = rollback.clone();
     let waves = spec.waves.len();
     rollout.waves.resize_with(waves, WaveState::default);
+    if narrower {
+        lower_credit(state, id, spec.credit);
+    }
     Ok(())
+}
+
+/// A lower credit counts at once, whatever cohorts had earned.
+fn lower_credit(state: &mut State, id: RolloutId, credit: u64) {
+    let rows = state.pools.range(PoolKey::first(id)..).map(|(key, _)| key);
+    let own = rows.take_while(|key| key.rollout == id);
+    let offers = own.filter(|key| key.arm == crate::tally::Arm::Treatment);
+    for key in offers.cloned().collect::<Vec<_>>() {
+        if let Some(pool) = state.pools.get_mut(&key) {
+            pool.credit = pool.credit.min(credit);
+        }
+    }
 }
 
 /// Folds rows of a rollout that ended long ago; what is left then takes another event.

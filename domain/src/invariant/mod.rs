@@ -1,9 +1,11 @@
 //! The domain's invariants as checks on one transition: for property tests, and for the oracles of
 //! the simulator. Each is written from its sentence, not from the code that upholds it.
+mod accounts;
 mod authority;
 mod floors;
 mod keys;
 mod log;
+mod waves;
 
 use crate::{
     apply::{Applied, Outcome},
@@ -61,7 +63,16 @@ pub fn check(transition: &Transition<'_>) -> Result<(), Violation> {
     keys::epoch_rises_by_one(transition)?;
     keys::revoked_is_for_ever(transition)?;
     keys::running_releases_are_signed(transition)?;
-    keys::stops_are_lifted_by_quorum(transition)
+    keys::stops_are_lifted_by_quorum(transition)?;
+    waves::open_in_order(transition)?;
+    waves::evidence_is_enough(transition)?;
+    waves::membership_is_stable(transition)?;
+    waves::caps_hold(transition)?;
+    waves::credit_bounds_grants(transition)?;
+    waves::bars_hold(transition)?;
+    waves::grants_come_from_open_waves(transition)?;
+    accounts::sums_add_up(transition)?;
+    accounts::budgets_add_up(transition)
 }
 
 /// Breaks an invariant unless `holds`.

@@ -1,0 +1,134 @@
+//! The accounts behind WAVE-1 and WAVE-3: what is kept up to date by differences is what one gets
+//! by adding everything up.
+use super::{Transition, Violation, ensure};
+use crate::{
+    node::PoolKey,
+    state::State,
+    tally::{Arm, Counts, SumKey, TallyKey},
+};
+use std::collections::BTreeMap;
+
+/// Cohorts are the sum of their sessions' tallies, young sums the sum of their cohorts, the pool
+/// the sum of the strata that are left.
+pub(super) fn sums_add_up(t: &Transition<'_>) -> Result<(), Violation> {
+    let state = t.after;
+    let mut cohorts: BTreeMap<TallyKey, Counts> = BTreeMap::new();
+    for (key, row) in state.tallies().iter() {
+        let cohort = cohorts.entry(key.tally.clone()).or_default();
+        *cohort = cohort.plus(&row.counts);
+    }
+    let mut young: BTreeMap<SumKey, Counts> = BTreeMap::new();
+    for (key, counts) in state.cohorts().iter() {
+        let expected = cohorts.remove(key).unwrap_or_default();
+        ensure(*counts == expected, "WAVE-1", || {
+            format!("cohort {key:?} is {counts:?}, its tallies are {expected:?}")
+        })?;
+        let sum = young.entry(stratum_sum(key)).or_default();
+        *sum = sum.plus(counts);
+    }
+    ensure(cohorts.is_empty(), "WAVE-1", || {
+        format!("tallies without a cohort: {cohorts:?}")
+    })?;
+    let mut pooled: BTreeMap<SumKey, Counts> = BTreeMap::new();
+    for (key, sum) in state.sums().iter() {
+        let Some(stratum) = &key.stratum else {
+            continue;
+        };
+        let expected = young.remove(key).unwrap_or_default();
+        ensure(sum.young == expected, "WAVE-1", || {
+            format!("{key:?} is {:?}, its cohorts are {expected:?}", sum.young)
+        })?;
+        let rollout = state.rollouts().get(&key.rollout);
+        let out = rollout.is_some_and(|r| r.excluded.contains_key(&stratum.variant));
+        if key.arm == Arm::Return || !out {
+            let pool = SumKey {
+                stratum: None,
+                ..key.clone()
+            };
+            let counts = pooled.entry(pool).or_default();
+            *counts = counts.plus(&sum.all());
+        }
+    }
+    check_pools(state, &pooled)
+}
+
+fn stratum_sum(key: &TallyKey) -> SumKey {
+    SumKey {
+        rollout: key.rollout,
+        wave: key.wave,
+        arm: key.arm,
+        stratum: Some(key.stratum.clone()),
+    }
+}
+
+/// Sums over all strata; those of rollouts that are folding stay while their strata go.
+fn check_pools(state: &State, pooled: &BTreeMap<SumKey, Counts>) -> Result<(), Violation> {
+    for (key, sum) in state.sums().iter() {
+        let rollout = state.rollouts().get(&key.rollout);
+        if key.stratum.is_some() || rollout.is_some_and(|r| r.ended.is_some()) {
+            continue;
+        }
+        let expected = pooled.get(key).cloned().unwrap_or_default();
+        ensure(sum.all() == expected, "WAVE-1", || {
+            format!("{key:?} is {:?}, its strata are {expected:?}", sum.all())
+        })?;
+    }
+    Ok(())
+}
+
+/// Pools hold what their budgets do (those that are settled are gone, and were resolved), and a
+/// wave what its pools do; exposures never exceed admissions.
+pub(super) fn budgets_add_up(t: &Transition<'_>) -> Result<(), Violation> {
+    let state = t.after;
+    let mut open: BTreeMap<&PoolKey, u64> = BTreeMap::new();
+    for (key, budget) in state.budgets().iter() {
+        let usable = budget.granted.saturating_sub(budget.returned);
+        let unresolved = usable.saturating_sub(budget.resolved);
+        let sum = open.entry(&key.pool).or_default();
+        *sum = sum.saturating_add(unresolved);
+    }
+    let mut told: BTreeMap<PoolKey, u64> = BTreeMap::new();
+    for (key, row) in state.tallies().iter() {
+        // Of exposures whose session is over, other sessions may have told the fate.
+        let others = row.counts.spoken().saturating_sub(row.counts.exposed);
+        if let Some(pool) = key.tally.pool() {
+            let sum = told.entry(pool).or_default();
+            *sum = sum.saturating_add(others);
+        }
+    }
+    for (key, pool) in state.pools().iter() {
+        let expected = open.get(key).copied().unwrap_or(0);
+        let told = told.get(key).copied().unwrap_or(0);
+        let expected = expected.saturating_sub(told);
+        let ended = state
+            .rollouts()
+            .get(&key.rollout)
+            .is_some_and(|r| r.ended.is_some());
+        let holds = pool.resolved <= pool.admitted && pool.unresolved() == expected;
+        ensure(holds || ended, "WAVE-3", || {
+            format!("{key:?} is {pool:?}, its budgets have {expected} unresolved")
+        })?;
+    }
+    for (id, rollout) in state.rollouts().iter().filter(|(_, r)| r.ended.is_none()) {
+        for (wave, progress) in rollout.opened() {
+            let treated =
+                |key: &&PoolKey| (key.rollout, key.wave, key.arm) == (*id, wave, Arm::Treatment);
+            let pools = state.pools().iter();
+            let own = pools.filter(|(key, _)| treated(key));
+            let admitted = own.fold(0_u64, |sum, (_, pool)| sum.saturating_add(pool.admitted));
+            let sums = state.sums().iter().filter(|(key, _)| {
+                key.stratum.is_some()
+                    && (key.rollout, key.wave, key.arm) == (*id, wave, Arm::Treatment)
+            });
+            let exposed = sums.fold(0_u64, |n, (_, sum)| n.saturating_add(sum.all().exposed));
+            let holds = progress.admitted == admitted && exposed <= admitted;
+            ensure(holds, "WAVE-3", || {
+                format!(
+                    "rollout {id} wave {wave}: {} admitted, {admitted} in pools, {exposed} exposed",
+                    progress.admitted
+                )
+            })?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! Rollouts, budgets and gates: a workout of honest and lying nodes, a walk through every life,
+//! and transcripts of what operators see.
+mod life;
+mod transcript;
+mod workout;

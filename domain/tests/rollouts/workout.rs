@@ -1,0 +1,572 @@
+//! Nodes that admit, report and close, some of them liars, under operators who interfere: every
+//! invariant after every entry. The generator keeps honest books of its own, so that reports are
+//! cumulative and mostly accepted, and the state gets far.
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use tidegate_domain::{
+    Outcome, Rejection,
+    command::*,
+    gate::FAILURE_RATE_DEFAULT,
+    id::{Cohort, Millis, Ppm, RolloutId, SessionId, VariantId},
+    invariant::{self, Transition},
+    node::PoolKey,
+    plan,
+    rollout::{ExclusionCause, Life, OnInconclusive},
+    tally::{Arm, Counts, TallyKey},
+    testing::{Fleet, reason, release, rollout, stratum, traits},
+};
+
+const VARIANTS: [&str; 3] = ["m1/r1/eu/none", "m1/r2/us/none", "m2/r1/eu/none"];
+const HOUR: u64 = 3_600_000;
+
+/// A fleet with nodes that keep books.
+struct World {
+    fleet: Fleet,
+    books: BTreeMap<(SessionId, TallyKey), Counts>,
+    accepted: BTreeMap<&'static str, u32>,
+    refused: BTreeMap<String, u32>,
+}
+
+/// Numbers out of one number.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, bound: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound.max(1)
+    }
+
+    fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
+        let at = usize::try_from(self.roll(from.len() as u64)).unwrap();
+        from.get(at).cloned()
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let mut fleet = Fleet::new();
+        for variant in VARIANTS {
+            fleet.accept(RegisterVariant {
+                traits: traits(variant),
+            });
+        }
+        for name in ["r-0", "r-1", "r-2", "r-3"] {
+            fleet.register(release(name));
+        }
+        fleet.open_session();
+        let mut world = Self {
+            fleet,
+            books: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            refused: BTreeMap::new(),
+        };
+        world.launch(&mut Dice(7));
+        world
+    }
+
+    /// Applies a command and checks every invariant on it.
+    fn run(&mut self, command: impl Into<Command>) -> bool {
+        let command = command.into();
+        let name = command.name();
+        let before = self.fleet.state.clone();
+        self.fleet.run(command);
+        let (envelope, _, applied) = self.fleet.log.last().unwrap();
+        let transition = Transition {
+            before: &before,
+            envelope: Some(envelope),
+            applied,
+            after: &self.fleet.state,
+        };
+        if let Err(violation) = invariant::check(&transition) {
+            panic!("{violation}\nby {applied:?}");
+        }
+        match &applied.outcome {
+            Outcome::Accepted(events) => {
+                *self.accepted.entry(name).or_default() += 1;
+                for event in events {
+                    let text = format!("{event:?}");
+                    let word = text.split([' ', '{', '(']).next().unwrap_or_default();
+                    *self.refused.entry(word.to_owned()).or_default() += 1;
+                }
+                true
+            }
+            Outcome::Rejected(rejection) => {
+                let text = format!("{rejection:?}");
+                let word = text.split([' ', '{', '(']).next().unwrap_or_default();
+                *self.refused.entry(word.to_owned()).or_default() += 1;
+                false
+            }
+        }
+    }
+
+    fn launch(&mut self, dice: &mut Dice) {
+        let name = dice.pick(&["r-1", "r-2", "r-3"]).unwrap();
+        let mut builder = rollout(name).back_to("r-0");
+        for wave in 1..=3_u32 {
+            let percent = [30, 60, 100][wave as usize - 1];
+            builder = builder.wave(percent, dice.roll(4));
+            if dice.roll(4) == 0 {
+                builder = builder.cap(u64::from(wave) * 15);
+            }
+        }
+        if dice.roll(2) == 0 {
+            builder = builder.auto_rollback();
+        }
+        let mut spec = builder.spec();
+        let capped = spec.waves.iter().any(|wave| wave.cap.is_some());
+        if capped {
+            spec.waves
+                .iter_mut()
+                .zip(1..)
+                .for_each(|(wave, n)| wave.cap = Some(n * 15));
+        }
+        spec.sample_min = 3 + dice.roll(4);
+        spec.credit = 10 + dice.roll(30);
+        spec.silent_max = Ppm::new(700_000).unwrap();
+        spec.waves[0].criteria.as_mut().unwrap().failure_rate_max = Ppm::new(400_000);
+        spec.control = Ppm::new(100_000).unwrap();
+        spec.start_at = (dice.roll(4) == 0).then(|| self.fleet.now.after(Millis(HOUR)));
+        spec.complete_after = (dice.roll(3) == 0).then_some(Millis(HOUR));
+        if dice.roll(2) == 0 {
+            spec.on_inconclusive = OnInconclusive::Pool;
+        }
+        spec.priority = (dice.roll(2) == 0).then(|| u32::try_from(dice.roll(50)).unwrap());
+        let live = self.live();
+        spec.supersedes = dice.pick(&live).filter(|_| dice.roll(2) == 0);
+        if self.run(CreateRollout { spec }) {
+            let rollout = self.fleet.state.meta().last_rollout;
+            self.run(ApproveRollout { rollout });
+            self.run(StartRollout { rollout });
+        }
+    }
+
+    fn live(&self) -> Vec<RolloutId> {
+        let rows = self.fleet.state.rollouts().iter();
+        rows.filter(|(_, r)| !r.life.is_final())
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    fn open(&self) -> Vec<SessionId> {
+        let state = &self.fleet.state;
+        let open = state.sessions().iter();
+        open.filter(|(_, s)| s.status == tidegate_domain::node::SessionStatus::Open)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    fn grant(&mut self, dice: &mut Dice) {
+        let state = self.fleet.state.rollouts();
+        let rows: Vec<_> = state
+            .iter()
+            .filter(|(_, r)| !r.life.is_final() || dice.roll(8) == 0)
+            .map(|(id, r)| (*id, r.current_wave(), r.life.clone()))
+            .collect();
+        let Some((rollout, wave, life)) = dice.pick(&rows) else {
+            return;
+        };
+        let Some(session) = dice.pick(&self.open()) else {
+            return;
+        };
+        let wave = wave.unwrap_or_default();
+        let going_back = matches!(life, Life::RollingBack { .. });
+        let arm = if going_back && dice.roll(4) > 0 {
+            Arm::Return
+        } else {
+            Arm::Treatment
+        };
+        let variant = 1 + u32::try_from(dice.roll(3)).unwrap();
+        let pool = PoolKey {
+            rollout,
+            wave,
+            stratum: stratum(variant),
+            arm,
+        };
+        self.run(GrantBudget {
+            session,
+            pool,
+            wanted: 1 + dice.roll(20),
+        });
+    }
+
+    /// What a session reports next: exposures out of what it holds, and fates of older ones. One
+    /// variant fails more often than a gate allows.
+    fn honest_report(&mut self, session: SessionId, dice: &mut Dice) -> Report {
+        let state = &self.fleet.state;
+        let budgets = state
+            .budgets()
+            .iter()
+            .filter(|(key, _)| key.session == session);
+        let held: Vec<(PoolKey, u64)> = budgets
+            .map(|(key, b)| (key.pool.clone(), b.held()))
+            .collect();
+        let seq = state.sessions().get(&session).map_or(0, |s| s.report_seq) + 1;
+        let mut tallies = BTreeMap::new();
+        for (pool, held) in held {
+            let key = TallyKey {
+                rollout: pool.rollout,
+                wave: pool.wave,
+                stratum: pool.stratum.clone(),
+                cohort: self.fleet.now.cohort(),
+                arm: pool.arm,
+            };
+            let book = self
+                .books
+                .get(&(session, key.clone()))
+                .cloned()
+                .unwrap_or_default();
+            tallies.insert(
+                key,
+                Counts {
+                    exposed: book.exposed + dice.roll(held + 1),
+                    ..book
+                },
+            );
+        }
+        for ((of, key), book) in &self.books {
+            if *of == session && state.cohorts().contains(key) {
+                tallies.entry(key.clone()).or_insert_with(|| book.clone());
+            }
+        }
+        for (key, counts) in &mut tallies {
+            let open = counts.unresolved();
+            let spoken = dice.roll(open + 1);
+            let odds = if key.stratum.variant == VariantId(3) {
+                2
+            } else {
+                40
+            };
+            let failed = (0..spoken).filter(|_| dice.roll(odds) == 0).count() as u64;
+            counts.failed += failed;
+            counts.verified += spoken - failed;
+        }
+        let mut tallies: Vec<Tally> = tallies
+            .into_iter()
+            .map(|(key, counts)| Tally { key, counts })
+            .collect();
+        tallies.sort_by(|a, b| a.key.cmp(&b.key));
+        Report {
+            session,
+            seq,
+            tallies,
+            anchor: None,
+        }
+    }
+
+    fn report(&mut self, dice: &mut Dice) {
+        let Some(session) = dice.pick(&self.open()) else {
+            return;
+        };
+        let mut report = self.honest_report(session, dice);
+        let liar = dice.roll(4) == 0;
+        if liar {
+            lie(&mut report, dice);
+        }
+        if self.run(report.clone()) {
+            for tally in report.tallies {
+                // What was passed over stays unknown.
+                if self.fleet.state.cohorts().contains(&tally.key) {
+                    self.books.insert((session, tally.key), tally.counts);
+                }
+            }
+        } else {
+            assert!(
+                liar,
+                "an honest report was refused: {:?}",
+                self.fleet.log.last().unwrap().2
+            );
+        }
+    }
+
+    fn step(&mut self, what: u8, dice: &mut Dice) {
+        let rollout = dice.pick(&self.live()).unwrap_or(RolloutId(1));
+        let reason = reason();
+        self.fleet.wait(Millis(dice.roll(60_000)));
+        match what % 64 {
+            0..=8 | 32..=42 => self.grant(dice),
+            9..=17 | 43..=54 => self.report(dice),
+            18..=22 | 55..=62 => {
+                self.fleet.wait(Millis(HOUR * dice.roll(40)));
+                self.run(Tick {});
+            }
+            23 => self.launch(dice),
+            24 => match dice.roll(4) {
+                0 => {
+                    let wave = self
+                        .fleet
+                        .state
+                        .rollouts()
+                        .get(&rollout)
+                        .and_then(|r| r.current_wave());
+                    self.run(AdvanceWave {
+                        rollout,
+                        wave: wave.unwrap_or_default(),
+                        reason,
+                    });
+                }
+                1 => {
+                    self.run(ExpediteRollout { rollout, reason });
+                }
+                2 => {
+                    self.run(CompleteRollout { rollout });
+                }
+                _ => {
+                    self.run(ExcludeVariant {
+                        rollout,
+                        variant: VariantId(1),
+                        reason,
+                    });
+                }
+            },
+            25 => {
+                self.run(PauseRollout { rollout, reason });
+            }
+            26 => {
+                self.run(ResumeRollout { rollout, reason });
+            }
+            27 => match dice.roll(2) {
+                0 => {
+                    self.run(HaltRollout { rollout, reason });
+                }
+                _ => {
+                    self.run(RollBack { rollout, reason });
+                }
+            },
+            28 => {
+                if let Some(session) = dice.pick(&self.open()) {
+                    let last = self.honest_report(session, dice);
+                    assert!(self.run(CloseSession { session, last }));
+                }
+            }
+            29 => {
+                if let Some(session) = dice.pick(&self.open()).filter(|_| dice.roll(3) == 0) {
+                    self.run(WriteOffBudget { session, reason });
+                }
+            }
+            30 => {
+                let session = SessionId(1 + dice.roll(self.fleet.state.meta().last_session.0 + 1));
+                let pools: Vec<_> = self
+                    .fleet
+                    .state
+                    .budgets()
+                    .iter()
+                    .map(|(key, _)| key.pool.clone())
+                    .collect();
+                if let Some(pool) = dice.pick(&pools) {
+                    self.run(ReturnBudget {
+                        session,
+                        pool,
+                        unused: dice.roll(8),
+                    });
+                }
+            }
+            _ => {
+                self.run(OpenSession {
+                    region: tidegate_domain::testing::region("eu"),
+                    address: "decide.example:7443".to_owned(),
+                });
+            }
+        }
+    }
+}
+
+/// Makes a report one that must not count.
+fn lie(report: &mut Report, dice: &mut Dice) {
+    match dice.roll(6) {
+        0 => report.seq -= 1,
+        1 => report.session = SessionId(999),
+        2 => report.tallies.reverse(),
+        kind => {
+            let Some(tally) = report.tallies.first_mut() else {
+                return;
+            };
+            match kind {
+                3 => tally.counts.exposed += 1_000,
+                4 => tally.counts.silent = 1,
+                _ => tally.key.cohort = Cohort(tally.key.cohort.0 + 5),
+            }
+        }
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<(u8, u64)>> {
+    prop::collection::vec(any::<(u8, u64)>(), 20..220)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 32,
+        max_shrink_iters: 1_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// WAVE-1, WAVE-2, WAVE-3, HALT-2 and the accounts behind them.
+    #[test]
+    fn waves_and_accounts_hold_whatever_nodes_and_operators_do(steps in steps()) {
+        let mut world = World::new();
+        for (what, dice) in steps {
+            world.step(what, &mut Dice(dice));
+        }
+        every_report_twice_changes_nothing(&mut world);
+        ticks_end(&mut world);
+    }
+}
+
+/// Retries are harmless: the same report under a new number changes no account.
+fn every_report_twice_changes_nothing(world: &mut World) {
+    let books = world.books.clone();
+    for session in world.open() {
+        let known = |key: &TallyKey| world.fleet.state.cohorts().contains(key);
+        let mut tallies: Vec<Tally> = books
+            .iter()
+            .filter(|((of, key), _)| *of == session && known(key))
+            .map(|((_, key), counts)| Tally {
+                key: key.clone(),
+                counts: counts.clone(),
+            })
+            .collect();
+        tallies.sort_by(|a, b| a.key.cmp(&b.key));
+        let seq = world
+            .fleet
+            .state
+            .sessions()
+            .get(&session)
+            .unwrap()
+            .report_seq
+            + 1;
+        let before = world.fleet.state.clone();
+        assert!(world.run(Report {
+            session,
+            seq,
+            tallies,
+            anchor: None
+        }));
+        let after = &world.fleet.state;
+        let same = before.sums() == after.sums() && before.budgets() == after.budgets();
+        let matured = before.cohorts().len() != after.cohorts().len();
+        assert!(same || matured, "a retry moved an account");
+    }
+}
+
+/// Ticks are proposed only while something waits on time: following the plan's wake-ups comes to
+/// an end, leaves no budget of a session that is over, and no cohort.
+fn ticks_end(world: &mut World) {
+    for session in world.open() {
+        world.run(WriteOffBudget {
+            session,
+            reason: reason(),
+        });
+    }
+    for rollout in world.live() {
+        // Otherwise what waits for evidence keeps waiting, which is as it should be.
+        world.run(HaltRollout {
+            rollout,
+            reason: reason(),
+        });
+    }
+    for _ in 0..3_000 {
+        let Some(at) = plan::next_wakeup(&world.fleet.state) else {
+            let state = &world.fleet.state;
+            assert!(state.cohorts().is_empty() && state.tallies().is_empty());
+            assert!(state.sessions().is_empty() && state.budgets().is_empty());
+            return;
+        };
+        world.fleet.now = world.fleet.now.max(at);
+        assert!(world.run(Tick {}));
+    }
+    panic!(
+        "ticks never end: {:?}",
+        plan::next_wakeup(&world.fleet.state)
+    );
+}
+
+/// The generator is worth something: it gets rollouts through their gates and into every end.
+#[test]
+fn the_workout_gets_far() {
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    let mut number = Dice(11);
+    for _ in 0..24 {
+        let mut world = World::new();
+        for _ in 0..260 {
+            let what = u8::try_from(number.roll(256)).unwrap();
+            let dice = number.roll(u64::MAX);
+            world.step(what, &mut Dice(dice));
+        }
+        ticks_end(&mut world);
+        for (word, count) in world.refused {
+            *seen.entry(word).or_default() += count;
+        }
+    }
+    let missing: Vec<&&str> = EXPECTED
+        .iter()
+        .filter(|word| !seen.contains_key(**word))
+        .collect();
+    assert!(missing.is_empty(), "never seen: {missing:?} in {seen:#?}");
+}
+
+/// Events and refusals that the workout has to reach.
+const EXPECTED: [&str; 31] = [
+    "WaveOpened",
+    "WavePassed",
+    "GateOverridden",
+    "VariantExcluded",
+    "RolloutHalted",
+    "RollbackStarted",
+    "RolledBack",
+    "RolloutCompleted",
+    "RolloutSuperseded",
+    "RolloutPaused",
+    "RolloutResumed",
+    "HaltLifted",
+    "RolloutExpedited",
+    "RolloutFolded",
+    "BaselineSet",
+    "BudgetGranted",
+    "BudgetReturned",
+    "BudgetLost",
+    "SessionClosed",
+    "CohortMatured",
+    "CreditGrown",
+    "GateJudged",
+    "NoAdmissions",
+    "ReportExceedsGrants",
+    "ReportNotNewer",
+    "ReturnExceedsHeld",
+    "TallyInconsistent",
+    "Overlaps",
+    "BarredByHalt",
+    "WrongLife",
+    "GateNotPassed",
+];
+
+/// Exclusions keep the evidence they were made on.
+#[test]
+fn a_failing_variant_is_out_with_its_evidence() {
+    let mut world = World::new();
+    let mut number = Dice(3);
+    for _ in 0..2_000 {
+        let what = u8::try_from(number.roll(18)).unwrap();
+        let dice = number.roll(u64::MAX);
+        world.step(what, &mut Dice(dice));
+        let rollout = world.fleet.state.rollouts().get(&RolloutId(1)).unwrap();
+        if let Some(ExclusionCause::Gate(evidence)) = rollout.excluded.get(&VariantId(3)) {
+            assert_eq!(evidence.variant, Some(VariantId(3)));
+            assert!(evidence.breach.is_some() && evidence.counts.failed > 0);
+            return;
+        }
+    }
+    panic!("variant 3 fails every other install and is still in");
+}
+
+#[test]
+fn the_default_failure_bound_is_what_the_docs_say() {
+    assert_eq!(FAILURE_RATE_DEFAULT.to_string(), "2 %");
+    let refused = Rejection::NoAdmissions {
+        detail: "credit".to_owned(),
+    };
+    assert_eq!(refused.to_string(), "no admissions: credit");
+}
