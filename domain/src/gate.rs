@@ -122,14 +122,20 @@ impl Gate {
         }
     }
 
-    /// What the gate fails on, over young and mature cohorts together, if it fails.
+    /// What the gate fails on, if it fails: over young and mature cohorts together, or over the
+    /// mature ones alone, which fresh successes must not outshine.
     pub fn breach(&self, treatment: &Sum, control: &Sum) -> Option<Breach> {
-        let all = treatment.all();
-        self.failures(&all)
+        let control = control.all();
+        self.broken(&treatment.all(), &control)
             .or_else(|| self.silence(&treatment.mature))
-            .or_else(|| self.errors(&all))
-            .or_else(|| self.latency(&all))
-            .or_else(|| self.accuracy(&all, &control.all()))
+            .or_else(|| self.broken(&treatment.mature, &control))
+    }
+
+    fn broken(&self, treatment: &Counts, control: &Counts) -> Option<Breach> {
+        self.failures(treatment)
+            .or_else(|| self.errors(treatment))
+            .or_else(|| self.latency(treatment))
+            .or_else(|| self.accuracy(treatment, control))
     }
 
     /// What installs alone fail on: failures, or silence where it is known.

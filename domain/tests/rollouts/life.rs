@@ -240,9 +240,9 @@ fn time_starts_a_rollout_and_pauses_stop_its_soak() {
     assert_eq!(row.soaked(WaveIndex(0), fleet.now), Millis(HOUR / 2));
 }
 
-/// One operator narrows; what widens takes the quorum; what is history stays.
+/// One operator narrows; what widens takes the quorum.
 #[test]
-fn amendments_narrow_freely_widen_by_quorum_and_leave_history_alone() {
+fn amendments_narrow_freely_and_widen_by_quorum() {
     use tidegate_domain::apply::access::{Demand, demand};
     let fleet = path(&["approve", "start"]);
     let check = |what: &str, expected: Demand, change: &dyn Fn(&mut RolloutSpec)| {
@@ -294,6 +294,13 @@ fn amendments_narrow_freely_widen_by_quorum_and_leave_history_alone() {
             ..Default::default()
         });
     });
+}
+
+/// What has happened stays, whoever signs.
+#[test]
+fn amendments_leave_history_alone() {
+    let fleet = path(&["approve", "start"]);
+    let ppm = |parts| Ppm::new(parts).unwrap();
     let refused = |change: &dyn Fn(&mut RolloutSpec)| {
         let mut spec = spec();
         change(&mut spec);

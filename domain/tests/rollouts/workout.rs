@@ -11,7 +11,7 @@ use tidegate_domain::{
     invariant::{self, Transition},
     node::PoolKey,
     plan,
-    rollout::{ExclusionCause, Life, OnInconclusive},
+    rollout::{Life, OnInconclusive},
     tally::{Arm, Counts, TallyKey},
     testing::{Fleet, reason, release, rollout, stratum, traits},
 };
@@ -281,6 +281,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each thing that happens")]
     fn step(&mut self, what: u8, dice: &mut Dice) {
         let rollout = dice.pick(&self.live()).unwrap_or(RolloutId(1));
         let reason = reason();
@@ -398,7 +399,7 @@ fn steps() -> impl Strategy<Value = Vec<(u8, u64)>> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 32,
+        cases: 24,
         max_shrink_iters: 1_000,
         failure_persistence: None,
         ..ProptestConfig::default()
@@ -542,25 +543,6 @@ const EXPECTED: [&str; 31] = [
     "WrongLife",
     "GateNotPassed",
 ];
-
-/// Exclusions keep the evidence they were made on.
-#[test]
-fn a_failing_variant_is_out_with_its_evidence() {
-    let mut world = World::new();
-    let mut number = Dice(3);
-    for _ in 0..2_000 {
-        let what = u8::try_from(number.roll(18)).unwrap();
-        let dice = number.roll(u64::MAX);
-        world.step(what, &mut Dice(dice));
-        let rollout = world.fleet.state.rollouts().get(&RolloutId(1)).unwrap();
-        if let Some(ExclusionCause::Gate(evidence)) = rollout.excluded.get(&VariantId(3)) {
-            assert_eq!(evidence.variant, Some(VariantId(3)));
-            assert!(evidence.breach.is_some() && evidence.counts.failed > 0);
-            return;
-        }
-    }
-    panic!("variant 3 fails every other install and is still in");
-}
 
 #[test]
 fn the_default_failure_bound_is_what_the_docs_say() {
