@@ -25,6 +25,9 @@ const SAMPLE: u64 = 50_000;
 /// Log time between two commands: 500 commands a second, so that ids expire as they do.
 const PACE: Millis = Millis(2);
 
+/// Which commands of the mix are measured.
+type Wanted = fn(&Command) -> bool;
+
 fn main() {
     let mut bench = Bench::new();
     println!("{VARIANTS} variants, {ROLLOUTS} rollouts under way, {SESSIONS} sessions\n");
@@ -39,7 +42,7 @@ fn main() {
         "apply, after 1,000,000 commands",
         bench.measure(SAMPLE, |_| true),
     );
-    let kinds: [(&str, fn(&Command) -> bool); 4] = [
+    let kinds: [(&str, Wanted); 4] = [
         ("… Report", |c| matches!(c, Command::Report(_))),
         ("… GrantBudget", |c| matches!(c, Command::GrantBudget(_))),
         ("… SetHold", |c| matches!(c, Command::SetHold(_))),
@@ -225,7 +228,7 @@ impl Bench {
     }
 
     /// Applies those of the next commands that are wanted, and tells what that cost.
-    fn measure(&mut self, commands: u64, wanted: fn(&Command) -> bool) -> (Duration, u64) {
+    fn measure(&mut self, commands: u64, wanted: Wanted) -> (Duration, u64) {
         let next: Vec<_> = (0..commands).map(|_| self.next()).collect();
         let next: Vec<_> = next.iter().filter(|(c, _)| wanted(c.get())).collect();
         let mut took = Duration::ZERO;
