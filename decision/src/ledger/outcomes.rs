@@ -104,14 +104,25 @@ pub struct Owners {
 impl Owners {
     /// The owners that a state knows, seen from one session.
     pub fn of(state: &State, own: SessionId) -> Self {
-        let open = state
-            .sessions()
-            .iter()
-            .filter(|(_, session)| session.status == SessionStatus::Open)
-            .map(|(id, session)| (*id, session.address.clone()))
-            .collect();
-        let last = state.meta().last_session;
-        Self { own, last, open }
+        let open = state.sessions().iter();
+        let open = open.filter(|(_, session)| session.status == SessionStatus::Open);
+        let open = open.map(|(id, session)| (*id, session.address.as_str()));
+        Self::among(own, state.meta().last_session, open)
+    }
+
+    /// The owners among open sessions, with the addresses of their nodes, seen from one of them;
+    /// `last` is the newest session that is known, open or not.
+    pub fn among<'a>(
+        own: SessionId,
+        last: SessionId,
+        open: impl IntoIterator<Item = (SessionId, &'a str)>,
+    ) -> Self {
+        let open = open.into_iter();
+        Self {
+            own,
+            last,
+            open: open.map(|(id, address)| (id, address.to_owned())).collect(),
+        }
     }
 
     /// Whose the outcomes of an exposure are.
@@ -255,7 +266,11 @@ mod tests {
         assert!(resolved.len <= 100);
         assert_eq!(
             resolved.len,
-            resolved.by_cohort.values().map(BTreeMap::len).sum()
+            resolved
+                .by_cohort
+                .values()
+                .map(BTreeMap::len)
+                .sum::<usize>()
         );
         assert!(
             !resolved.mark(Cohort(99), Fingerprint(999), Fate::Verified),

@@ -198,8 +198,7 @@ impl Purse {
         if session.is_some_and(|session| session.status != SessionStatus::Open) {
             self.over.store(true, Ordering::Release);
         }
-        let credit = state.config().credit;
-        self.catch_up_max.store(credit, Ordering::Relaxed);
+        self.allow_catch_up(state.config().credit);
         for (key, budget) in budgets_of(state, self.session) {
             let pool = &key.pool;
             let mut shard = self.shard(pool.rollout, pool.stratum.variant);
@@ -212,6 +211,11 @@ impl Purse {
                 account.idle_since = None;
             }
         }
+    }
+
+    /// Sets how many offers of baselines this node makes in one stratum in one hour.
+    pub fn allow_catch_up(&self, credit: u64) {
+        self.catch_up_max.store(credit, Ordering::Relaxed);
     }
 
     /// What to ask the store for now: a `GrantBudget` for each, in pool order.

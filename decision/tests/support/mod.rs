@@ -4,6 +4,8 @@
     dead_code,
     unreachable_pub,
     unused_imports,
+    clippy::unwrap_used,
+    clippy::explicit_auto_deref,
     reason = "each test binary uses its own part"
 )]
 

@@ -339,7 +339,7 @@ pub(super) fn retry_after(
     const SOON: u64 = 15_000;
     const MINUTE: u64 = 60_000;
     let spread = u64::from(u16::from_be_bytes([seed.0[0], seed.0[1]]));
-    let part = |of: u64| u64::try_from(u128::from(of) * u128::from(spread) >> 16).unwrap_or(of);
+    let part = |of: u64| u64::try_from((u128::from(of) * u128::from(spread)) >> 16).unwrap_or(of);
     let waiting = reasons
         .as_slice()
         .first()

@@ -38,6 +38,8 @@ pub(super) fn build(state: &State) -> Index {
                 credit: config.credit,
                 holdout: config.holdout,
                 poll_interval: config.poll_interval,
+                report_tallies_max: usize::try_from(config.limits.report_tallies_max)
+                    .unwrap_or(usize::MAX),
             },
             holdout_salt: bucket::holdout_salt(&state.meta().origin),
             variants: Vec::new(),
@@ -88,6 +90,7 @@ fn cited(state: &State) -> Cited {
         entries: meta.next,
         time: meta.time,
         epoch: state.keys().epoch,
+        last_session: meta.last_session,
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Cited {
     pub time: LogTime,
     /// The key epoch.
     pub epoch: Epoch,
+    /// The newest session that there ever was.
+    pub last_session: SessionId,
 }
 
 /// The replicated settings that decisions follow.
@@ -72,6 +74,8 @@ pub struct Settings {
     pub holdout: Ppm,
     /// How often devices check in, on average.
     pub poll_interval: Millis,
+    /// Most tallies in one report.
+    pub report_tallies_max: usize,
 }
 
 /// A session as the snapshot knows it.

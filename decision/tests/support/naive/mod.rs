@@ -186,7 +186,10 @@ fn candidates<'a>(state: &'a State, variant: &Variant, channel: &Channel) -> Vec
                 && state.releases().contains(&baseline.release)
         });
         if let Some((_, latest)) = matching.max_by_key(|(_, baseline)| baseline.revision) {
-            let subject = state.releases().get(&latest.release).unwrap();
+            let subject = state
+                .releases()
+                .get(&latest.release)
+                .expect("looked for above");
             all.push(Candidate {
                 kind: Kind::Baseline,
                 rollout: None,

@@ -1,0 +1,375 @@
+//! Answers devices: the hot path. Nothing here waits for the store.
+use super::{
+    meters::Meters,
+    snapshot::{Known, Standing},
+};
+use crate::{
+    config::NodeConfig,
+    engine::{Budgets, CheckIn, Decision, Draw, Index, PseudonymKey, Reason, TableOnly, decide},
+    ledger::{Forwarding, Ledger, LedgerLimits, Metrics, Owners, Purse, PurseLimits},
+    wire::{self, Answer},
+};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tidegate_domain::{
+    id::{LogTime, Millis, Pseudonym, SessionId},
+    node::PoolKey,
+    signature::SigningKey,
+};
+use tidegate_proto::v1;
+use tidegate_runtime::Clock;
+use tokio::sync::Notify;
+
+/// How often devices that are answered without a snapshot come back.
+const POLL_WITHOUT_SNAPSHOT: Millis = Millis(300_000);
+
+/// A session that the store knows, and what belongs to it.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) session: SessionId,
+    pub(crate) purse: Purse,
+    ledger: Mutex<Ledger>,
+    owners: RwLock<Arc<Owners>>,
+}
+
+impl Live {
+    pub(crate) fn new(session: SessionId, index: &Index) -> Self {
+        let purse = Purse::new(session, PurseLimits::default());
+        purse.allow_catch_up(index.settings().credit);
+        Self {
+            session,
+            purse,
+            ledger: Mutex::new(Ledger::new(session, LedgerLimits::default())),
+            owners: RwLock::new(Arc::new(owners(session, index))),
+        }
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn owners(&self) -> Arc<Owners> {
+        Arc::clone(&self.owners.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn follow_owners(&self, index: &Index) {
+        let owners = Arc::new(owners(self.session, index));
+        *self.owners.write().unwrap_or_else(PoisonError::into_inner) = owners;
+    }
+}
+
+fn owners(own: SessionId, index: &Index) -> Owners {
+    let open = index.open_sessions();
+    let open = open.map(|(id, session)| (id, session.address.as_ref()));
+    Owners::among(own, index.cited().last_session, open)
+}
+
+/// Admissions on their way back to the store.
+#[derive(Debug)]
+struct Returns {
+    session: SessionId,
+    pools: Vec<(PoolKey, u64)>,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) config: NodeConfig,
+    pub(crate) signing: SigningKey,
+    pub(crate) pseudonyms: PseudonymKey,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) known: Known,
+    pub(crate) meters: Meters,
+    pub(crate) forwarding: Mutex<Forwarding<v1::OutcomeReport>>,
+    live: RwLock<Option<Arc<Live>>>,
+    /// Admissions on their way back, and of which session.
+    returns: Mutex<Option<Returns>>,
+    /// Work waits too long for a free thread.
+    lagging: AtomicBool,
+    /// There is something to ask the store for, or to tell it at once.
+    pub(crate) wants: Notify,
+    pub(crate) urgent: Notify,
+    /// The snapshot or the session changed.
+    pub(crate) moved: Notify,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        config: NodeConfig,
+        signing: SigningKey,
+        pseudonyms: PseudonymKey,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+        let forwarding = Forwarding::new(config.limits.forwarding_max, BACKOFF);
+        Self {
+            config,
+            signing,
+            pseudonyms,
+            clock,
+            known: Known::default(),
+            meters: Meters::default(),
+            forwarding: Mutex::new(forwarding),
+            live: RwLock::new(None),
+            returns: Mutex::new(None),
+            lagging: AtomicBool::new(false),
+            wants: Notify::new(),
+            urgent: Notify::new(),
+            moved: Notify::new(),
+        }
+    }
+
+    pub(crate) fn live(&self) -> Option<Arc<Live>> {
+        self.live
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set_live(&self, live: Option<Arc<Live>>) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+    }
+
+    pub(crate) fn forwarding(&self) -> MutexGuard<'_, Forwarding<v1::OutcomeReport>> {
+        self.forwarding
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes admissions to give back: they can't be spent any more.
+    pub(crate) fn queue_returns(&self, session: SessionId, more: Vec<(PoolKey, u64)>) {
+        let mut returns = self.returns.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *returns {
+            Some(queued) if queued.session == session => queued.pools.extend(more),
+            other => {
+                *other = Some(Returns {
+                    session,
+                    pools: more,
+                });
+            }
+        }
+        drop(returns);
+        self.wants.notify_one();
+    }
+
+    /// Takes what [`Self::queue_returns`] noted for a session.
+    pub(crate) fn take_returns(&self, session: SessionId) -> Vec<(PoolKey, u64)> {
+        let mut returns = self.returns.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = returns.take().filter(|queued| queued.session == session);
+        taken.map(|queued| queued.pools).unwrap_or_default()
+    }
+
+    pub(crate) fn set_lagging(&self, lagging: bool) {
+        self.lagging.store(lagging, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_lagging(&self) -> bool {
+        self.lagging.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.known.standing(&*self.clock)
+    }
+
+    /// Answers one check-in.
+    pub(crate) fn answer(&self, request: &v1::CheckInRequest) -> v1::CheckInResponse {
+        let standing = self.standing();
+        let permit = self.meters.begin(self.config.limits.in_flight_max);
+        if permit.is_none() || self.is_lagging() {
+            return self.refuse(request, &standing, Reason::Overloaded, &Pseudonym([0; 32]));
+        }
+        let index = standing.snapshot.as_ref().map(|snapshot| &snapshot.index);
+        match wire::parse(request, &self.pseudonyms, index, standing.now) {
+            Ok(check_in) => self.decide(request, &check_in, &standing),
+            Err(refused) => self.refuse(request, &standing, refused.reason, &refused.pseudonym),
+        }
+    }
+
+    fn decide(
+        &self,
+        request: &v1::CheckInRequest,
+        check_in: &CheckIn,
+        standing: &Standing,
+    ) -> v1::CheckInResponse {
+        let Some(snapshot) = &standing.snapshot else {
+            return self.refuse(request, standing, Reason::Blind, &check_in.pseudonym);
+        };
+        let live = self.live();
+        let mut drawer = Drawer {
+            desk: self,
+            live: live.as_deref(),
+            drawn: None,
+        };
+        let index = &snapshot.index;
+        let decision = decide(
+            index,
+            standing.now,
+            standing.mode,
+            check_in,
+            &TableOnly,
+            &mut drawer,
+        );
+        let drawn = drawer.drawn;
+        if let (Some(live), Some(variant)) = (&live, decision.variant) {
+            self.measure(request, check_in, snapshot, live, variant, standing.now);
+        }
+        let Some(grant) = &decision.grant else {
+            return self.send(request, standing, &decision);
+        };
+        let token = live
+            .as_ref()
+            .zip(decision.variant)
+            .and_then(|(live, variant)| index.grant_token(grant, check_in, variant, live.session));
+        let Some((token, live)) = token.zip(live.as_deref()) else {
+            // An echo without a session to renew it under: the device keeps what it has.
+            return self.refuse(
+                request,
+                standing,
+                Reason::BudgetPending,
+                &check_in.pseudonym,
+            );
+        };
+        let signed = token.sign(&self.signing);
+        let response = wire::response(
+            &request.device_id,
+            request.sequence,
+            Answer {
+                decision: &decision,
+                index: Some(index),
+                token: Some(&signed),
+            },
+        );
+        // HALT-1: the offer is whole, and nothing is left to do but to send it.
+        if !standing.holds(&*self.clock) {
+            if let Some(pool) = &drawn {
+                live.purse.refund(pool);
+            }
+            return self.refuse(request, standing, Reason::LeaseLost, &check_in.pseudonym);
+        }
+        if grant.exposure.echo.is_none() {
+            live.ledger().exposed(&token);
+        }
+        self.meters.count(&decision);
+        response
+    }
+
+    fn measure(
+        &self,
+        request: &v1::CheckInRequest,
+        check_in: &CheckIn,
+        snapshot: &super::snapshot::Snapshot,
+        live: &Live,
+        variant: tidegate_domain::id::VariantId,
+        now: LogTime,
+    ) {
+        let mut measured = Vec::new();
+        for v1::ComponentMetrics { component, metrics } in
+            request.metrics.iter().take(crate::engine::COMPONENTS_MAX)
+        {
+            let (Ok(component), Some(metrics)) = (component.parse(), metrics) else {
+                continue;
+            };
+            match metrics_of(metrics) {
+                Ok(metrics) => {
+                    let keys = snapshot
+                        .comparisons
+                        .tallied_under(check_in, variant, &component, now);
+                    measured.extend(keys.into_iter().map(|key| (key, metrics.clone())));
+                }
+                Err(error) => tracing::debug!(%error, "a device's measurements are not believed"),
+            }
+        }
+        if !measured.is_empty() {
+            let each = measured.iter().map(|(key, metrics)| (key, metrics));
+            live.ledger()
+                .measured(check_in.pseudonym, check_in.sequence, each);
+        }
+    }
+
+    fn send(
+        &self,
+        request: &v1::CheckInRequest,
+        standing: &Standing,
+        decision: &Decision,
+    ) -> v1::CheckInResponse {
+        self.meters.count(decision);
+        let answer = Answer {
+            decision,
+            index: standing.snapshot.as_ref().map(|snapshot| &snapshot.index),
+            token: None,
+        };
+        wire::response(&request.device_id, request.sequence, answer)
+    }
+
+    /// An answer that says only why there is no decision.
+    fn refuse(
+        &self,
+        request: &v1::CheckInRequest,
+        standing: &Standing,
+        reason: Reason,
+        seed: &Pseudonym,
+    ) -> v1::CheckInResponse {
+        let settings = standing
+            .snapshot
+            .as_ref()
+            .map(|snapshot| snapshot.index.settings());
+        let poll = settings.map_or(POLL_WITHOUT_SNAPSHOT, |settings| settings.poll_interval);
+        let decision = Decision::without_looking(standing.mode, reason, poll, seed);
+        self.send(request, standing, &decision)
+    }
+}
+
+/// Checks what a device measured.
+pub(crate) fn metrics_of(
+    metrics: &v1::ReleaseMetrics,
+) -> Result<Metrics, crate::ledger::MetricsError> {
+    let v1::ReleaseMetrics {
+        errors,
+        operations,
+        correct,
+        labelled,
+        latency_counts,
+    } = metrics;
+    Metrics::new(
+        (*errors, *operations),
+        (*correct, *labelled),
+        latency_counts,
+    )
+}
+
+/// Draws from the session's purse, and remembers what it drew.
+struct Drawer<'a> {
+    desk: &'a Desk,
+    live: Option<&'a Live>,
+    drawn: Option<PoolKey>,
+}
+
+impl Budgets for Drawer<'_> {
+    fn draw(&mut self, pool: crate::engine::Pool<'_>, now: LogTime) -> Draw {
+        let Some(live) = self.live else {
+            return Draw::Pending;
+        };
+        let draw = (&live.purse).draw(pool, now);
+        match draw {
+            Draw::Granted => {
+                self.drawn = pool.rollout.map(|rollout| PoolKey {
+                    rollout,
+                    wave: pool.wave,
+                    stratum: tidegate_domain::tally::Stratum {
+                        variant: pool.variant,
+                        channel: pool.channel.clone(),
+                    },
+                    arm: pool.arm,
+                });
+            }
+            Draw::Pending => self.desk.wants.notify_one(),
+            Draw::Exhausted | Draw::CapReached => {}
+        }
+        draw
+    }
+}

@@ -1,0 +1,68 @@
+//! The `Decision` service.
+use super::{Desk, NodeStatus};
+use futures::{Stream, StreamExt};
+use std::{pin::Pin, sync::Arc};
+use tidegate_proto::{Refusal, WireError, v1};
+use tonic::{Request, Response, Status, Streaming};
+
+/// Most outcomes in one request from another node.
+const FORWARDED_MAX: usize = 1_024;
+
+/// Answers over gRPC.
+#[derive(Clone, Debug)]
+pub(crate) struct Service(pub(crate) Arc<Desk>);
+
+type Answers = Pin<Box<dyn Stream<Item = Result<v1::CheckInResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl v1::decision_server::Decision for Service {
+    async fn check_in(
+        &self,
+        request: Request<v1::CheckInRequest>,
+    ) -> Result<Response<v1::CheckInResponse>, Status> {
+        Ok(Response::new(self.0.answer(request.get_ref())))
+    }
+
+    type CheckInStreamStream = Answers;
+
+    async fn check_in_stream(
+        &self,
+        requests: Request<Streaming<v1::CheckInRequest>>,
+    ) -> Result<Response<Answers>, Status> {
+        let desk = Arc::clone(&self.0);
+        let answer = move |request: Result<v1::CheckInRequest, Status>| {
+            request.map(|request| desk.answer(&request))
+        };
+        Ok(Response::new(Box::pin(requests.into_inner().map(answer))))
+    }
+
+    async fn report_outcome(
+        &self,
+        report: Request<v1::OutcomeReport>,
+    ) -> Result<Response<v1::OutcomeReply>, Status> {
+        Ok(Response::new(self.0.outcome(report.get_ref())?))
+    }
+
+    async fn forward_outcomes(
+        &self,
+        request: Request<v1::ForwardOutcomesRequest>,
+    ) -> Result<Response<v1::ForwardOutcomesResponse>, Status> {
+        let reports = request.into_inner().reports;
+        if reports.len() > FORWARDED_MAX {
+            let message = format!("at most {FORWARDED_MAX} outcomes, not {}", reports.len());
+            return Err(WireError::refused(Refusal::TooLarge, message).into());
+        }
+        let replies = reports
+            .iter()
+            .map(|report| self.0.forwarded(report))
+            .collect();
+        Ok(Response::new(v1::ForwardOutcomesResponse { replies }))
+    }
+
+    async fn node_status(
+        &self,
+        _: Request<v1::NodeStatusRequest>,
+    ) -> Result<Response<v1::NodeStatusResponse>, Status> {
+        Ok(Response::new(NodeStatus::of(&self.0).into()))
+    }
+}

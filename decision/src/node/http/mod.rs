@@ -1,0 +1,205 @@
+//! HTTP/JSON for devices that speak no gRPC. A thin edge: the same desk answers.
+//!
+//! | | |
+//! |---|---|
+//! | `POST /v1/check-in` | one check-in, one answer |
+//! | `POST /v1/outcomes` | what became of an exposure |
+//! | `GET /v1/status` | what the node knows of itself |
+//! | `GET /healthz` | 200 when devices get decisions, 503 while the node is blind |
+//!
+//! Unknown fields are refused: a misspelt `battery_percent` must not become a device without a
+//! battery. Every error is `{"error": {"code": …, "message": …}}`.
+mod form;
+
+use super::{Desk, ListenError, NodeStatus, listen};
+use crate::engine::Mode;
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State, rejection::BytesRejection},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{net::SocketAddr, sync::Arc};
+use tidegate_proto::{Refusal, WireError};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+/// A claimed address, not served yet.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    address: SocketAddr,
+    inner: TcpListener,
+}
+
+impl Listener {
+    /// Claims an address; port 0 takes any free one.
+    pub(crate) async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
+        let failed = |source| listen::ListenError::new(address, source);
+        let inner = TcpListener::bind(address).await.map_err(failed)?;
+        let address = inner.local_addr().map_err(failed)?;
+        Ok(Self { address, inner })
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Serves until told to stop; then requests under way are finished.
+pub(crate) fn serve(listener: Listener, desk: Arc<Desk>) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    let (stop, stopped) = oneshot::channel();
+    let limit = DefaultBodyLimit::max(desk.config.limits.body_bytes_max);
+    let router = Router::new()
+        .route("/v1/check-in", post(check_in))
+        .route("/v1/outcomes", post(outcome))
+        .route("/v1/status", get(status))
+        .route("/healthz", get(health))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(other_method)
+        .layer(limit)
+        .with_state(desk);
+    let stopped = async {
+        // A sender that was dropped means the same.
+        let _ = stopped.await;
+    };
+    let serving = tokio::spawn(async move {
+        let served = axum::serve(listener.inner, router).with_graceful_shutdown(stopped);
+        if let Err(error) = served.await {
+            tracing::error!(%error, "HTTP is served no more");
+        }
+    });
+    (stop, serving)
+}
+
+async fn check_in(
+    State(desk): State<Arc<Desk>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<form::Answer>, Problem> {
+    let request: form::CheckIn = read(&desk, body)?;
+    let answer = desk.answer(&request.try_into()?);
+    Ok(Json(answer.into()))
+}
+
+async fn outcome(
+    State(desk): State<Arc<Desk>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<form::OutcomeReply>, Problem> {
+    let report: form::Outcome = read(&desk, body)?;
+    let reply = desk.outcome(&report.try_into()?)?;
+    Ok(Json(reply.into()))
+}
+
+async fn status(State(desk): State<Arc<Desk>>) -> Json<form::Status> {
+    Json(NodeStatus::of(&desk).into())
+}
+
+async fn health(State(desk): State<Arc<Desk>>) -> Response {
+    let mode = desk.standing().mode;
+    let code = match mode {
+        Mode::Fresh | Mode::Stale => StatusCode::OK,
+        Mode::Blind => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (code, Json(form::Health { mode: mode.name() })).into_response()
+}
+
+async fn nothing_here() -> Problem {
+    Problem {
+        status: StatusCode::NOT_FOUND,
+        code: "not_found",
+        message: "there are POST /v1/check-in, POST /v1/outcomes, GET /v1/status and GET /healthz"
+            .to_owned(),
+    }
+}
+
+async fn other_method() -> Problem {
+    Problem {
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        code: "method_not_allowed",
+        message: "POST check-ins and outcomes, GET the rest".to_owned(),
+    }
+}
+
+/// Reads a JSON body.
+fn read<T: DeserializeOwned>(
+    desk: &Desk,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<T, Problem> {
+    let bytes = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            code: "too_large",
+            message: format!(
+                "a body has at most {} bytes",
+                desk.config.limits.body_bytes_max
+            ),
+        },
+        _ => Problem::malformed("the body could not be read to its end"),
+    })?;
+    serde_json::from_slice(&bytes).map_err(|error| Problem::malformed(error.to_string()))
+}
+
+/// A refused request.
+#[derive(Debug)]
+struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl Problem {
+    fn malformed(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            code: "malformed",
+            message: message.into(),
+        }
+    }
+}
+
+impl From<form::FieldError> for Problem {
+    fn from(error: form::FieldError) -> Self {
+        Self::malformed(error.to_string())
+    }
+}
+
+impl From<WireError> for Problem {
+    fn from(error: WireError) -> Self {
+        let status = match error.refusal {
+            Refusal::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self {
+            status,
+            code: error.refusal.as_str(),
+            message: error.message,
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: Inner<'a>,
+        }
+        #[derive(Serialize)]
+        struct Inner<'a> {
+            code: &'a str,
+            message: &'a str,
+        }
+        let body = Body {
+            error: Inner {
+                code: self.code,
+                message: &self.message,
+            },
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let soon = header::HeaderValue::from_static("30");
+            response.headers_mut().insert(header::RETRY_AFTER, soon);
+        }
+        response
+    }
+}

@@ -1,0 +1,186 @@
+//! A running decision node: follows the store, holds a session, answers devices.
+mod desk;
+mod grpc;
+#[cfg(not(madsim))]
+mod http;
+mod listen;
+mod meters;
+mod observer;
+mod outcomes;
+mod session;
+mod snapshot;
+mod status;
+mod tasks;
+
+pub use listen::ListenError;
+pub use session::{AskError, CloseError};
+pub use status::NodeStatus;
+
+use crate::{config::NodeConfig, engine::PseudonymKey};
+use desk::Desk;
+use listen::Listener;
+use observer::Shown;
+use session::Signer;
+use std::{io, net::SocketAddr, sync::Arc};
+use tidegate_client::{
+    ClientConfig, ClientError, Follower, FollowerConfig, HighWater, StoreClient,
+};
+use tidegate_domain::signature::SigningKey;
+use tidegate_runtime::{Clock, Entropy, disk::Disk};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+/// What a node signs and hides with.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    /// The node's key in role `decision`.
+    pub signing: SigningKey,
+    /// The fleet's pseudonym secret.
+    pub pseudonyms: PseudonymKey,
+}
+
+/// The world around a node.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Its clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Its source of command ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where it remembers the highest state that it has seen.
+    pub disk: Arc<dyn Disk>,
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address can't be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The store's addresses are of no use.
+    #[error(transparent)]
+    Store(#[from] ClientError),
+    /// The high-water mark can't be read.
+    #[error("cannot read the highest state seen: {0}")]
+    HighWater(#[from] io::Error),
+}
+
+/// A running decision node. Dropping it stops it as a crash would: nothing is reported, the
+/// session stays open. [`Self::shutdown`] is the way to end it.
+#[derive(Debug)]
+pub struct Node {
+    desk: Arc<Desk>,
+    signer: Signer,
+    address: SocketAddr,
+    http: Option<SocketAddr>,
+    follower: Option<Follower>,
+    tasks: Vec<JoinHandle<()>>,
+    servers: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Node {
+    /// Starts a node. It answers at once, `wait` until it knows the store's state.
+    ///
+    /// # Errors
+    /// An address is in use, or the disk failed.
+    pub async fn start(
+        config: NodeConfig,
+        secrets: Secrets,
+        surroundings: Surroundings,
+    ) -> Result<Self, StartError> {
+        let Surroundings {
+            clock,
+            entropy,
+            disk,
+        } = surroundings;
+        let listener = Listener::bind(config.listen)?;
+        let address = listener.address();
+        #[cfg(not(madsim))]
+        let http = match config.http {
+            Some(wanted) => Some(http::Listener::bind(wanted).await?),
+            None => None,
+        };
+        #[cfg(not(madsim))]
+        let http_address = http.as_ref().map(http::Listener::address);
+        #[cfg(madsim)]
+        let http_address = None;
+        let client = StoreClient::new(ClientConfig::new(config.store.clone()))?;
+        let high_water = HighWater::open(disk).await?;
+        let mut follow = FollowerConfig::new(config.origin.clone());
+        follow.renew_every = config.renew_every;
+        let signer = Signer::new(client.clone(), entropy);
+        let Secrets {
+            signing,
+            pseudonyms,
+        } = secrets;
+        let desk = Arc::new(Desk::new(config, signing, pseudonyms, Arc::clone(&clock)));
+        let shown = Shown::new(Arc::clone(&desk));
+        let follower = Follower::start(client, follow, clock, high_water, shown);
+        desk.known.hold(follower.lease().clone());
+        let mut servers = vec![listen::serve(listener, Arc::clone(&desk))];
+        #[cfg(not(madsim))]
+        servers.extend(http.map(|http| http::serve(http, Arc::clone(&desk))));
+        Ok(Self {
+            tasks: tasks::start(&desk, &signer, address),
+            desk,
+            signer,
+            address,
+            http: http_address,
+            follower: Some(follower),
+            servers,
+        })
+    }
+
+    /// Where gRPC is served, with the port that was found.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where HTTP/JSON is served, if it is.
+    #[must_use]
+    pub const fn http_address(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    /// What the node knows of itself.
+    #[must_use]
+    pub fn status(&self) -> NodeStatus {
+        NodeStatus::of(&self.desk)
+    }
+
+    /// Stops taking requests, finishes those under way, reports everything and closes the session.
+    ///
+    /// # Errors
+    /// The store did not take the final report in time: the session stays open, and what it holds
+    /// is lost to others until a quorum writes it off.
+    pub async fn shutdown(mut self) -> Result<(), CloseError> {
+        let length = self.desk.config.limits.shutdown_max;
+        let close = async {
+            for (stop, mut server) in self.servers.drain(..) {
+                // A server that has ended already needs no word.
+                let _ = stop.send(());
+                // Streams of gateways may stay open for ever: they get a while, not all of it.
+                if tokio::time::timeout(length / 8, &mut server).await.is_err() {
+                    server.abort();
+                }
+            }
+            self.tasks.drain(..).for_each(|task| task.abort());
+            session::close(&self.desk, &self.signer).await
+        };
+        let closed = tokio::time::timeout(length, close).await;
+        self.follower = None;
+        closed.unwrap_or(Err(CloseError::TimedOut { after: length }))
+    }
+
+    /// Stops at once, as a crash would.
+    pub fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.servers.iter().for_each(|(_, server)| server.abort());
+    }
+}

@@ -1,0 +1,65 @@
+//! Shows the node what the store's state has become, before the lease counts it.
+use super::{
+    desk::Desk,
+    snapshot::{Snapshot, changes_snapshot},
+};
+use std::{sync::Arc, time::Duration};
+use tidegate_client::{Observer, View};
+use tidegate_domain::Event;
+use tidegate_runtime::BootInstant;
+
+/// Builds snapshots on the follower's task, off the hot path, and swaps them in.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    desk: Arc<Desk>,
+    followed_at: Option<BootInstant>,
+}
+
+impl Shown {
+    pub(crate) const fn new(desk: Arc<Desk>) -> Self {
+        Self {
+            desk,
+            followed_at: None,
+        }
+    }
+
+    fn rebuild(&mut self, view: &View) {
+        self.desk.known.show(Arc::new(Snapshot::of(view)));
+        self.desk.moved.notify_waiters();
+    }
+
+    /// Tells the session's purse and ledger where the store stands.
+    fn follow(&mut self, view: &View, changed: bool) {
+        let Some(live) = self.desk.live() else { return };
+        let (state, now) = (view.state(), self.desk.clock.boot());
+        live.purse.follow(state, now);
+        if let (true, Some(snapshot)) = (changed, self.desk.known.snapshot()) {
+            live.follow_owners(&snapshot.index);
+        }
+        let interval = Duration::from_millis(state.config().report_interval.0);
+        let due = self.followed_at.is_none_or(|at| now.since(at) >= interval);
+        if due {
+            self.followed_at = Some(now);
+            live.ledger().follow(state);
+            let returns = live.purse.take_returns(state, now);
+            if !returns.is_empty() {
+                self.desk.queue_returns(live.session, returns);
+            }
+        }
+    }
+}
+
+impl Observer for Shown {
+    fn replaced(&mut self, view: &View) {
+        self.rebuild(view);
+        self.follow(view, true);
+    }
+
+    fn advanced(&mut self, view: &View, events: &[Event]) {
+        let changed = events.iter().any(changes_snapshot);
+        if changed {
+            self.rebuild(view);
+        }
+        self.follow(view, changed);
+    }
+}

@@ -1,0 +1,283 @@
+//! The node's session in the store: opened, followed, reported for, closed.
+use super::desk::{Desk, Live};
+use std::{sync::Arc, time::Duration};
+use tidegate_client::{ClientError, Proposed, StoreClient};
+use tidegate_domain::{
+    Event, Outcome, Rejection,
+    command::{
+        CloseSession, Command, GrantBudget, OpenSession, Proposal, Report, ReturnBudget, seal,
+    },
+    id::{CommandId, Millis, SessionId},
+    node::PoolKey,
+};
+use tidegate_runtime::{Entropy, EntropyError};
+
+/// How long a node's command may be applied after it was signed, in log time. Retries are over in
+/// seconds; the rest is room for clocks that disagree.
+const VALID: Millis = Millis(24 * 3_600_000);
+
+/// Signs commands and brings them to the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Signer {
+    client: StoreClient,
+    entropy: Arc<dyn Entropy>,
+}
+
+/// Why a command of the node had no effect, or may have had none.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// The node knows no state to sign on.
+    #[error("the store's state is not known yet")]
+    Blind,
+    /// No id could be drawn.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// The store was not reached, or refused at the door.
+    #[error(transparent)]
+    Store(#[from] ClientError),
+    /// The store refused the command.
+    #[error("refused: {0}")]
+    Rejected(Box<Rejection>),
+}
+
+/// Why a session was not closed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// It took too long.
+    #[error("the session was not closed within {after:?}")]
+    TimedOut {
+        /// The limit.
+        after: Duration,
+    },
+    /// The final report was not taken.
+    #[error("the session was not closed: {0}")]
+    Ask(#[from] AskError),
+}
+
+impl Signer {
+    pub(crate) const fn new(client: StoreClient, entropy: Arc<dyn Entropy>) -> Self {
+        Self { client, entropy }
+    }
+
+    /// Signs one command and commits it; retries keep its id.
+    pub(crate) async fn ask(
+        &self,
+        desk: &Desk,
+        command: impl Into<Command>,
+    ) -> Result<Vec<Event>, AskError> {
+        let snapshot = desk.known.snapshot().ok_or(AskError::Blind)?;
+        let cited = snapshot.index.cited();
+        let proposal = Proposal {
+            origin: cited.origin.clone(),
+            id: CommandId(self.entropy.array()?),
+            epoch: cited.epoch,
+            not_before: cited.time,
+            not_after: desk.standing().now.after(VALID),
+            base: snapshot.base,
+            command: command.into(),
+            expected_revision: None,
+        };
+        let command = seal(&proposal, &[&desk.signing]).to_bytes();
+        let Proposed { outcome, .. } = self.client.propose(command).await?;
+        match outcome {
+            Outcome::Accepted(events) => Ok(events),
+            Outcome::Rejected(rejection) => Err(AskError::Rejected(Box::new(rejection))),
+        }
+    }
+}
+
+/// Opens a session and holds one for as long as the node runs.
+pub(crate) async fn hold(desk: Arc<Desk>, signer: Signer, advertise: String) {
+    const FIRST_PAUSE: Duration = Duration::from_millis(100);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        until(&desk, |desk| desk.known.snapshot().is_some()).await;
+        let open = OpenSession {
+            region: desk.config.region.clone(),
+            address: advertise.clone(),
+        };
+        match signer.ask(&desk, open).await {
+            Ok(events) => {
+                pause = FIRST_PAUSE;
+                if let Some(session) = opened(&events) {
+                    follow(&desk, session).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no session could be opened; devices wait");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+fn opened(events: &[Event]) -> Option<SessionId> {
+    events.iter().find_map(|event| match event {
+        Event::SessionOpened(session) => Some(session.id),
+        _ => None,
+    })
+}
+
+/// Uses a session from when the snapshot has it until it is over.
+async fn follow(desk: &Arc<Desk>, session: SessionId) {
+    let knows = move |desk: &Desk| {
+        let snapshot = desk.known.snapshot();
+        snapshot.is_some_and(|snapshot| snapshot.index.cited().last_session >= session)
+    };
+    until(desk, knows).await;
+    let is_open = move |desk: &Desk| {
+        let snapshot = desk.known.snapshot();
+        let entry = snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.index.session(session));
+        entry.is_some_and(|entry| entry.open)
+    };
+    if let Some(snapshot) = desk.known.snapshot().filter(|_| is_open(desk)) {
+        tracing::info!(%session, "session open");
+        desk.set_live(Some(Arc::new(Live::new(session, &snapshot.index))));
+        until(desk, |desk| !is_open(desk)).await;
+    }
+    tracing::warn!(%session, "the session is over; opening another");
+    desk.set_live(None);
+}
+
+/// Waits until something holds of the desk.
+async fn until(desk: &Desk, holds: impl Fn(&Desk) -> bool) {
+    loop {
+        let moved = desk.moved.notified();
+        tokio::pin!(moved);
+        // Registered before the look, so that no change falls in between.
+        moved.as_mut().enable();
+        if holds(desk) {
+            return;
+        }
+        moved.await;
+    }
+}
+
+/// Asks for the admissions that devices wait for, and gives back what is of no use.
+pub(crate) async fn budgets(desk: &Desk, signer: &Signer) {
+    let Some(live) = desk.live() else { return };
+    let session = live.session;
+    let wanted = live.purse.wanted(desk.clock.boot());
+    let grants = wanted.into_iter().map(|(pool, wanted)| {
+        let live = Arc::clone(&live);
+        async move {
+            let grant = GrantBudget {
+                session,
+                pool: pool.clone(),
+                wanted,
+            };
+            match signer.ask(desk, grant).await {
+                Ok(_) => {}
+                Err(AskError::Rejected(why)) => {
+                    tracing::debug!(rollout = %pool.rollout, %why, "no admissions");
+                    live.purse.refused(&pool, &why, desk.clock.boot());
+                }
+                Err(error) => tracing::info!(%error, "admissions were not granted"),
+            }
+        }
+    });
+    at_a_time(grants).await;
+    let returns = desk
+        .take_returns(session)
+        .into_iter()
+        .map(|(pool, unused)| {
+            let live = Arc::clone(&live);
+            async move { give_back(desk, signer, &live, pool, unused).await }
+        });
+    at_a_time(returns).await;
+}
+
+async fn give_back(desk: &Desk, signer: &Signer, live: &Live, pool: PoolKey, unused: u64) {
+    let unspent = ReturnBudget {
+        session: live.session,
+        pool: pool.clone(),
+        unused,
+    };
+    match signer.ask(desk, unspent).await {
+        Ok(_) => {}
+        Err(AskError::Rejected(why)) => {
+            tracing::info!(%why, "admissions were not taken back");
+            live.purse.give_back(&pool, unused);
+        }
+        // It may have been applied: what is on its way back is never spent.
+        Err(error) => tracing::info!(%error, "admissions may not have been returned"),
+    }
+}
+
+/// Runs some at a time, so that many pools neither wait for each other nor flood the store.
+async fn at_a_time(work: impl Iterator<Item = impl Future<Output = ()>>) {
+    use futures::StreamExt;
+    const AT_A_TIME: usize = 16;
+    futures::stream::iter(work)
+        .for_each_concurrent(AT_A_TIME, |one| one)
+        .await;
+}
+
+/// Sends one report, if there is anything to say.
+pub(crate) async fn report(desk: &Desk, signer: &Signer) -> Result<(), AskError> {
+    let Some(live) = desk.live() else {
+        return Ok(());
+    };
+    let report = live.ledger().report(None);
+    match report {
+        Some(report) => send(desk, signer, &live, report).await,
+        None => Ok(()),
+    }
+}
+
+async fn send(desk: &Desk, signer: &Signer, live: &Live, report: Report) -> Result<(), AskError> {
+    let seq = report.seq;
+    let sent = signer.ask(desk, report).await;
+    match &sent {
+        Ok(_) => live.ledger().acknowledged(seq),
+        Err(AskError::Rejected(why)) => {
+            tracing::warn!(%why, seq, "a report was refused");
+            live.ledger().refused(seq);
+        }
+        Err(error) => tracing::info!(%error, seq, "it is not known whether a report arrived"),
+    }
+    sent.map(drop)
+}
+
+/// Reports everything and closes the session.
+pub(crate) async fn close(desk: &Desk, signer: &Signer) -> Result<(), CloseError> {
+    const PAUSE: Duration = Duration::from_millis(100);
+    let Some(live) = desk.live() else {
+        return Ok(());
+    };
+    // From here on nothing can be drawn: what was counted is all there is.
+    desk.set_live(None);
+    let snapshot = desk.known.snapshot().ok_or(AskError::Blind)?;
+    let at_once = snapshot.index.settings().report_tallies_max;
+    loop {
+        while live.ledger().due_len() > at_once {
+            let Some(report) = live.ledger().report(None) else {
+                break;
+            };
+            send(desk, signer, &live, report).await?;
+        }
+        let last = live.ledger().final_report(None);
+        let seq = last.seq;
+        let session = live.session;
+        match signer.ask(desk, CloseSession { session, last }).await {
+            Ok(_) => return Ok(()),
+            Err(AskError::Store(error)) => {
+                tracing::info!(%error, "the session is not closed yet");
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(AskError::Rejected(why)) if matches!(*why, Rejection::SessionOver { .. }) => {
+                return Ok(());
+            }
+            Err(error) => {
+                live.ledger().refused(seq);
+                return Err(error.into());
+            }
+        }
+    }
+}

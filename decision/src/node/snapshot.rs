@@ -1,0 +1,151 @@
+//! What the node knows, and for how long it may say so.
+use crate::{
+    engine::{Index, Mode},
+    ledger::Comparisons,
+};
+use std::{
+    sync::{Arc, OnceLock, PoisonError, RwLock},
+    time::Duration,
+};
+use tidegate_client::{LeaseTerms, SharedLease, View};
+use tidegate_domain::{Event, command::Base, id::LogTime};
+use tidegate_runtime::{BootInstant, Clock};
+
+/// One snapshot, laid out for answering.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) index: Index,
+    pub(crate) comparisons: Comparisons,
+    /// What commands that are signed on it name as their base.
+    pub(crate) base: Base,
+}
+
+impl Snapshot {
+    pub(crate) fn of(view: &View) -> Self {
+        Self {
+            index: Index::build(view.state()),
+            comparisons: Comparisons::of(view.state()),
+            base: view.base(),
+        }
+    }
+}
+
+/// Whether an event changes anything that a snapshot holds. What is not known here does.
+pub(crate) fn changes_snapshot(event: &Event) -> bool {
+    !matches!(
+        event,
+        Event::EntryRecorded { .. }
+            | Event::BudgetGranted { .. }
+            | Event::BudgetReturned { .. }
+            | Event::BudgetLost { .. }
+            | Event::Reported { .. }
+            | Event::Tallied { .. }
+            | Event::CohortMatured { .. }
+            | Event::CreditGrown { .. }
+            | Event::GateJudged { .. }
+            | Event::MembershipChanged { .. }
+    )
+}
+
+/// The newest snapshot and the lease on it.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    snapshot: RwLock<Option<Arc<Snapshot>>>,
+    lease: OnceLock<SharedLease>,
+}
+
+/// What one answer may be made from, as of one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) mode: Mode,
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
+    /// The first moment at which an answer in this mode may no longer be sent; `None` without one.
+    until: Option<BootInstant>,
+    /// Log time as this node reckons.
+    pub(crate) now: LogTime,
+}
+
+impl Standing {
+    /// Whether an offer may still leave (HALT-1): asked at the moment of sending.
+    pub(crate) fn holds(&self, clock: &dyn Clock) -> bool {
+        self.until.is_some_and(|until| clock.boot() < until)
+    }
+}
+
+impl Known {
+    pub(crate) fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.snapshot
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn show(&self, snapshot: Arc<Snapshot>) {
+        *self
+            .snapshot
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
+    }
+
+    pub(crate) fn hold(&self, lease: SharedLease) {
+        // There is one follower in a node's life.
+        let _ = self.lease.set(lease);
+    }
+
+    /// How much the node knows now.
+    ///
+    /// The end of the lease is read before the snapshot is: the snapshot is then at least the one
+    /// that the lease was counted for, and whoever checks that end again before an answer leaves
+    /// has checked it for what the answer was made from.
+    pub(crate) fn standing(&self, clock: &dyn Clock) -> Standing {
+        let before = self.snapshot();
+        let terms = before.as_ref().map(|snapshot| terms(snapshot));
+        let ends = terms.and_then(|terms| self.lease.get()?.ends(&terms));
+        let snapshot = self.snapshot();
+        let wall = LogTime(clock.wall().0);
+        let now = snapshot
+            .as_ref()
+            .map_or(wall, |s| s.index.cited().time.max(wall));
+        let blind = Standing {
+            mode: Mode::Blind,
+            snapshot: None,
+            until: None,
+            now,
+        };
+        let (Some(snapshot), Some(ends)) = (snapshot, ends) else {
+            return blind;
+        };
+        let stale_max = Duration::from_millis(snapshot.index.settings().stale_max.0);
+        let boot = clock.boot();
+        let (mode, until) = if boot < ends {
+            (Mode::Fresh, ends)
+        } else if boot < ends.after(stale_max) {
+            (Mode::Stale, ends.after(stale_max))
+        } else {
+            return blind;
+        };
+        Standing {
+            mode,
+            snapshot: Some(snapshot),
+            until: Some(until),
+            now,
+        }
+    }
+
+    /// How much longer the snapshot is fresh.
+    pub(crate) fn lease_left(&self, clock: &dyn Clock) -> Duration {
+        let snapshot = self.snapshot();
+        let lease = snapshot.zip(self.lease.get());
+        lease.map_or(Duration::ZERO, |(snapshot, lease)| {
+            lease.left(&terms(&snapshot), clock.boot())
+        })
+    }
+}
+
+fn terms(snapshot: &Snapshot) -> LeaseTerms {
+    let settings = snapshot.index.settings();
+    LeaseTerms {
+        length: Duration::from_millis(settings.lease.0),
+        drift_margin: Duration::from_millis(settings.drift_margin.0),
+    }
+}
