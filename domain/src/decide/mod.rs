@@ -3,10 +3,12 @@ pub(crate) mod amend;
 pub(crate) mod barriers;
 pub(crate) mod budgets;
 mod cluster;
+pub(crate) mod completion;
 mod guards;
 mod heirs;
 mod keys;
 mod releases;
+mod reports;
 mod rollback;
 pub(crate) mod rollouts;
 mod spec;
@@ -46,7 +48,7 @@ pub(crate) fn decide(state: &State, command: &Verified<Command>, context: &Conte
         Command::GrantBudget(arguments) => budgets::grant(state, arguments, context),
         Command::ReturnBudget(arguments) => budgets::return_unused(state, arguments, context),
         Command::WriteOffBudget(arguments) => budgets::write_off(state, arguments, context),
-        Command::Report(arguments) => budgets::report(state, arguments, context),
+        Command::Report(arguments) => reports::report(state, arguments, context),
         Command::Tick(_) => Ok(Vec::new()),
         Command::RotateKeys(arguments) => keys::rotate(state, arguments, context),
         Command::RevokeKey(arguments) => keys::revoke(state, arguments, context),

@@ -2,7 +2,10 @@
 use super::Wait;
 use crate::{
     apply::Context,
-    decide::rollouts::{begin, completed, open},
+    decide::{
+        completion::completed,
+        rollouts::{begin, open},
+    },
     event::Event,
     evolve::of_variant,
     gate::{Gate, Judgement, Missing, judged},
