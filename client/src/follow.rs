@@ -17,7 +17,8 @@ pub struct FollowerConfig {
     pub origin: String,
     /// Between two renewals of the lease; a fifth of the lease lets four fail in a row.
     pub renew_every: Duration,
-    /// How long a watch may be silent before another node is asked; nodes speak once a second.
+    /// How long a watch may be silent, or show less than a quorum confirmed, before another node is
+    /// asked; nodes speak once a second.
     pub silence_max: Duration,
 }
 
@@ -66,10 +67,16 @@ impl Follower {
         observer: impl Observer,
     ) -> Self {
         let lease = SharedLease::default();
-        let renewal = renew(client.clone(), config.clone(), clock, lease.clone());
+        let renewal = renew(
+            client.clone(),
+            config.clone(),
+            Arc::clone(&clock),
+            lease.clone(),
+        );
         let follow = Follow {
             client,
             config,
+            clock,
             lease: lease.clone(),
             high_water,
             observer,
@@ -114,6 +121,7 @@ async fn renew(
 struct Follow<O> {
     client: StoreClient,
     config: FollowerConfig,
+    clock: Arc<dyn Clock>,
     lease: SharedLease,
     high_water: HighWater,
     observer: O,
@@ -126,6 +134,8 @@ enum Interruption {
     Client(#[from] ClientError),
     #[error("the node fell silent")]
     Silent,
+    #[error("the node shows less than a quorum confirmed")]
+    Behind,
     #[error("the node ended the watch")]
     Ended,
     #[error("the node asks to resync: {0}")]
@@ -142,7 +152,7 @@ impl Interruption {
     /// Whether the view stands, and can be followed on from another node.
     const fn keeps_view(&self) -> bool {
         match self {
-            Self::Client(_) | Self::Silent | Self::Ended => true,
+            Self::Client(_) | Self::Silent | Self::Behind | Self::Ended => true,
             Self::Resync(_) | Self::View(_) | Self::Older(_) | Self::HighWater(_) => false,
         }
     }
@@ -195,6 +205,7 @@ impl<O: Observer> Follow<O> {
         loop {
             let batch = match next_update(&mut watch, self.config.silence_max).await? {
                 WatchUpdate::Batch(batch) => batch,
+                WatchUpdate::Idle if self.is_behind() => return Err(Interruption::Behind),
                 WatchUpdate::Idle => continue,
                 WatchUpdate::Resync(reason) => {
                     return Err(Interruption::Resync(reason.as_str_name()));
@@ -206,6 +217,13 @@ impl<O: Observer> Follow<O> {
             self.observer.advanced(view, &events);
             self.lease.with(|lease| lease.reached(view.position()));
         }
+    }
+
+    /// Whether a quorum has confirmed for too long what this node does not show: it may be cut off
+    /// from the others and not know.
+    fn is_behind(&self) -> bool {
+        let since = self.lease.with(|lease| lease.behind_since());
+        since.is_some_and(|since| self.clock.boot().since(since) > self.config.silence_max)
     }
 
     /// Takes a snapshot and shows it.

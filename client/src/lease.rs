@@ -98,6 +98,13 @@ impl Lease {
         }
     }
 
+    /// When the oldest renewal was sent that the view has not reached: a quorum knows more than the
+    /// view for that long at least.
+    #[must_use]
+    pub fn behind_since(&self) -> Option<BootInstant> {
+        self.waiting.front().map(|renewal| renewal.sent)
+    }
+
     /// Forgets the view: until another is there and renewed, nothing is fresh.
     pub fn lost(&mut self) {
         *self = Self::default();
@@ -192,7 +199,9 @@ mod tests {
         lease.confirmed(at(1_000), position(1, 7));
         lease.reached(position(1, 6));
         assert_eq!(lease.ends(&TERMS), None);
+        assert_eq!(lease.behind_since(), Some(at(1_000)));
         lease.reached(position(1, 7));
+        assert_eq!(lease.behind_since(), None);
         assert_eq!(lease.ends(&TERMS), Some(at(10_900)));
     }
 

@@ -223,6 +223,7 @@ impl Node {
     /// The last writes did not become durable. What was acknowledged is safe in the log.
     pub async fn stop(self) -> Result<(), StateError> {
         self.hand_over().await;
+        self.serving.watches.close();
         // The server may be gone already; then there is nobody to tell.
         let _ = self.stop.send(());
         self.tasks.iter().for_each(JoinHandle::abort);
@@ -231,7 +232,7 @@ impl Node {
             .await
             .is_err()
         {
-            // Watches never end by themselves.
+            // Somebody keeps a call open; it has had its time.
             server.abort();
         }
         // openraft answers a task that has ended already.
@@ -243,6 +244,7 @@ impl Node {
 
     /// Stops at once, as a crash of the process would: nothing more is written or answered.
     pub async fn kill(self) {
+        self.serving.watches.close();
         self.tasks.iter().for_each(JoinHandle::abort);
         self.server.abort();
         // The storage must be free when this returns; an error says that it was free before.

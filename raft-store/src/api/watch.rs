@@ -65,6 +65,11 @@ impl Watches {
         self.limits.watchers_max.saturating_sub(free)
     }
 
+    /// Ends all watches, within a second, and opens no more.
+    pub(crate) fn close(&self) {
+        self.slots.close();
+    }
+
     /// The updates for a client whose state covers `after` entries of the cluster's life
     /// `incarnation`.
     pub(crate) async fn open(
@@ -100,6 +105,7 @@ impl Watches {
             installs: position.installs,
             rest: None,
             refused,
+            slots: Arc::clone(&self.slots),
             lag_max: self.limits.watch_entries_max as u64,
             _slot: slot,
         };
@@ -120,6 +126,7 @@ struct Watcher {
     /// Why the client must resync, if that was clear from the start.
     refused: Option<ResyncReason>,
     lag_max: u64,
+    slots: Arc<Semaphore>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -144,6 +151,9 @@ impl Watcher {
             return Ok(self.deliver(rest));
         }
         loop {
+            if self.slots.is_closed() {
+                return Err(ReadError::Stopped("shutting down".to_owned()).into());
+            }
             let position = self.state.position();
             if position.installs != self.installs {
                 return Ok(resync(ResyncReason::SnapshotInstalled));

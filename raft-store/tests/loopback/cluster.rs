@@ -1,11 +1,8 @@
 //! Three real nodes on loopback: commands, reads, watches, and what happens when nodes die.
-#![cfg(not(madsim))]
-
-mod support;
 
 use std::collections::BTreeSet;
 
-use support::{Cluster, Shape, accepted};
+use super::support::{Cluster, Shape, accepted};
 use tidegate_client::Position;
 use tidegate_domain::{Outcome, Rejection};
 use tidegate_proto::Refusal;

@@ -1,0 +1,8 @@
+//! Real nodes on loopback, in one process: what they promise, and what happens when they die.
+#![cfg(not(madsim))]
+
+mod audit;
+mod cluster;
+mod start;
+mod support;
+mod watch;

@@ -1,0 +1,97 @@
+//! What keeps a node from starting, and that it says so.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::support::{Cluster, Shape, accepted, host};
+use tidegate_raft_store::config::NodeConfig;
+use tidegate_raft_store::{Host, Listener, Node, NodeKeys};
+use tidegate_runtime::disk::{DirDisk, SimDisk};
+
+fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named_with_what_to_do() {
+    let taken = Listener::bind(loopback()).unwrap();
+    let refused = Listener::bind(taken.address()).unwrap_err().to_string();
+    let port = taken.address().port();
+    assert!(
+        refused.contains(&format!("127.0.0.1:{port} is in use")),
+        "{refused}"
+    );
+    assert!(
+        refused.contains("choose another `listen` address"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_data_directory_in_use_or_of_another_node_is_refused() {
+    let path = tempfile::tempdir().unwrap();
+    let disk = Arc::new(DirDisk::open(path.path()).unwrap());
+    let in_use = DirDisk::open(path.path()).unwrap_err().to_string();
+    assert!(in_use.contains("in use by another process"), "{in_use}");
+
+    let on_disk = || Host {
+        disk: Arc::clone(&disk) as _,
+        ..host(&SimDisk::new())
+    };
+    let start = async |node_id, origin: &str| {
+        let listener = Listener::bind(loopback()).unwrap();
+        let config = NodeConfig::single(node_id, origin, "eu", listener.address());
+        Node::start(config, NodeKeys::default(), listener, on_disk()).await
+    };
+    start(1, "a.example/fleet")
+        .await
+        .unwrap()
+        .stop()
+        .await
+        .unwrap();
+    let check = async |node_id, origin: &str, says: &str| {
+        let refused = start(node_id, origin).await.err().unwrap().to_string();
+        assert!(refused.contains(says), "{refused:?} does not say {says:?}");
+    };
+    check(2, "a.example/fleet", "belongs to node 1, this is node 2").await;
+    check(
+        1,
+        "b.example/fleet",
+        "belongs to cluster \"a.example/fleet\"",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_single_node_keeps_what_it_acknowledged_across_restarts() {
+    let shape = Shape {
+        nodes: 1,
+        ..Shape::default()
+    };
+    let mut cluster = Cluster::start(shape).await;
+    for round in 0..5 {
+        let proposed = cluster
+            .client()
+            .propose(cluster.variant(round).to_bytes())
+            .await
+            .unwrap();
+        accepted(&proposed);
+        if round % 2 == 0 {
+            cluster.cut_power(1).await;
+        } else {
+            cluster.nodes[0].take().unwrap().stop().await.unwrap();
+        }
+        cluster.restart(1).await;
+        let entries = cluster
+            .client()
+            .read_index()
+            .await
+            .unwrap()
+            .position
+            .entries;
+        assert!(entries > proposed.index.0);
+    }
+    let variants = cluster.node(1).state().read(|state| state.variants().len());
+    assert_eq!(variants, 5);
+    cluster.stop().await;
+}
