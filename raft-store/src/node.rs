@@ -140,28 +140,9 @@ impl Node {
         )
         .await
         .map_err(|fatal| StartError::Raft(fatal.to_string()))?;
-        let group = Arc::new(Group::new(config.node_id, raft.clone(), factory));
+        let group = Group::new(config.node_id, raft, factory);
         let timeout = config.limits.request_timeout;
-        let reads = ReadIndexes::start(Arc::clone(&group), Arc::clone(&clock), timeout);
-        let writes = Writes::new(
-            Arc::clone(&group),
-            state.clone(),
-            reads.clone(),
-            Arc::clone(&clock),
-            Arc::clone(&clocks),
-            config.limits,
-        );
-        let serving = Arc::new(Serving {
-            watches: Watches::new(state.clone(), config.limits),
-            group,
-            state,
-            log,
-            writes,
-            reads,
-            clock,
-            clocks,
-            limits: config.limits,
-        });
+        let serving = Arc::new(serving(group, state, log, clock, clocks, &config));
         let checkpoints = audit::CheckpointKeys::new(&config, &keys)
             .ok_or_else(|| StartError::Origin(config.origin.clone()))?;
         let mut tasks = vec![
@@ -294,6 +275,42 @@ impl Node {
         admin::initialize(raft, config.first_members())
             .await
             .map(drop)
+    }
+}
+
+fn serving(
+    group: Group,
+    state: StateStore,
+    log: LogStore,
+    clock: Arc<dyn Clock>,
+    clocks: Arc<PeerClocks>,
+    config: &NodeConfig,
+) -> Serving {
+    let limits = config.limits;
+    let group = Arc::new(group);
+    let reads = ReadIndexes::start(
+        Arc::clone(&group),
+        Arc::clone(&clock),
+        limits.request_timeout,
+    );
+    let writes = Writes::new(
+        Arc::clone(&group),
+        state.clone(),
+        reads.clone(),
+        Arc::clone(&clock),
+        Arc::clone(&clocks),
+        limits,
+    );
+    Serving {
+        watches: Watches::new(state.clone(), limits),
+        group,
+        state,
+        log,
+        writes,
+        reads,
+        clock,
+        clocks,
+        limits,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Real nodes on loopback, in one process: what they promise, and what happens when they die.
 #![cfg(not(madsim))]
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 mod audit;
 mod cluster;
