@@ -257,6 +257,11 @@ impl StoreClient {
         (node.endpoint, node.channel)
     }
 
+    /// A connection to each node, for what every one of them must be asked.
+    pub fn channels(&self) -> impl Iterator<Item = Channel> {
+        self.nodes.all().iter().map(|node| node.channel.clone())
+    }
+
     /// Asks another node from now on.
     pub(crate) fn move_on(&self) {
         self.nodes.move_on();
