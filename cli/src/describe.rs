@@ -203,6 +203,13 @@ pub(crate) fn event(state: &State, event: &Event) -> String {
             "the recovery image of {} on {} counts no more",
             scope.component, scope.selector
         ),
+        other => guard_event(state, other),
+    }
+}
+
+/// What guards the fleet, and who serves it.
+fn guard_event(state: &State, event: &Event) -> String {
+    match event {
         Event::RegionPolicySet { region, .. } => format!("region {region} has a new policy"),
         Event::StopRaised(stop) => format!("emergency stop {} holds: {}", stop.id, stop.reason),
         Event::StopLifted { stop, reason } => format!("emergency stop {stop} is lifted: {reason}"),

@@ -7,6 +7,7 @@ mod context;
 mod describe;
 mod failure;
 mod keys;
+mod process;
 mod replay;
 mod rollout_file;
 mod settings;

@@ -312,6 +312,9 @@ pub(crate) fn refused(rejection: &Rejection) -> Failure {
         | Rejection::FloorAboveRollout { .. } => {
             "a quorum may halt and retire what stands below in the same step: --retire"
         }
+        Rejection::NoRollbackTarget => {
+            "the first rollout of a component has no baseline to go back to: say `to: fix_forward_only` in its `rollback`"
+        }
         Rejection::UnknownRollout { .. } => "`tidegate rollout list` shows the rollouts there are",
         Rejection::UnknownRelease { .. } => "`tidegate release list` shows the releases there are",
         _ => return failure,

@@ -1,4 +1,5 @@
 //! Bad input gets a clear error, the right exit code, and loses nothing.
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
 mod support;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};

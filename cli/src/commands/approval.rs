@@ -1,6 +1,11 @@
 //! `tidegate approval`: commands that several people have to sign, each where their key is.
 use crate::{
-    command_file, context::Context, describe, failure::Failure, keys::SecretKeyFile, signing,
+    command_file,
+    context::Context,
+    describe,
+    failure::{Failure, Kind},
+    keys::SecretKeyFile,
+    signing,
     terminal::table,
 };
 use clap::{Args, Subcommand};
@@ -206,7 +211,21 @@ impl Sign {
 impl Submit {
     async fn run(self, context: &Context) -> Result<(), Failure> {
         let read = read(&self.file)?;
-        let proposed = signing::propose(&context.cluster()?, &read.signed).await?;
+        let cluster = context.cluster()?;
+        let proposed = match signing::propose(&cluster, &read.signed).await {
+            Ok(proposed) => proposed,
+            // What was applied under an earlier key epoch is refused at the door by now.
+            Err(failure) if failure.kind() == Kind::Refused => {
+                let view = cluster.view().await?;
+                let spent = view.state().spent().get(&read.body.id).copied();
+                let index = spent.ok_or(failure)?.index;
+                let text = format!("{} was applied before (entry {index})", read.command.name());
+                let json = json!({ "entry": index.0, "duplicate": true });
+                context.terminal.show(text, json);
+                return Ok(());
+            }
+            Err(failure) => return Err(failure),
+        };
         let done = format!("{} was accepted", read.command.name());
         let submitted = signing::Submitted::Applied(proposed);
         signing::show(context.terminal, &submitted, &done);

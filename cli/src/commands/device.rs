@@ -5,14 +5,14 @@ use crate::{
     rollout_file::time::Instant,
     settings,
     signing::Signing,
-    terminal::Tone,
+    terminal::{Terminal, Tone},
 };
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
 use std::{path::PathBuf, time::Duration};
 use tidegate_decision::engine::{
-    CheckIn, DeviceId, Index, Mode, Network, NoBudgets, Power, PseudonymKey, Reason as Code,
-    Running, TableOnly, VariantClaim, decide,
+    Because, CheckIn, Decision, DeviceId, Index, Mode, Network, NoBudgets, Power, PseudonymKey,
+    Reason as Code, Running, TableOnly, VariantClaim, decide,
 };
 use tidegate_domain::{
     command::SetHold,
@@ -177,53 +177,74 @@ impl Why {
             &TableOnly,
             &mut NoBudgets,
         );
-        let terminal = context.terminal;
-        let (mut lines, mut json) = (Vec::new(), Vec::new());
-        for because in decision.reasons.as_slice() {
-            let component = because.component.and_then(|slot| index.component(slot));
+        let shown = Shown {
+            index: &index,
+            decision: &decision,
+            holds_checked: pseudonym.is_some(),
+        };
+        let mut json = shown.to_json();
+        json["as_of_entry"] = json!(view.position().entries);
+        context.terminal.show(shown.to_text(context.terminal), json);
+        Ok(())
+    }
+}
+
+/// A decision, to be shown.
+struct Shown<'a> {
+    index: &'a Index,
+    decision: &'a Decision,
+    holds_checked: bool,
+}
+
+impl Shown<'_> {
+    fn to_text(&self, terminal: Terminal) -> String {
+        let mut text = format!(
+            "{}, because",
+            terminal.paint(Tone::Strong, self.decision.verdict.name())
+        );
+        for because in self.decision.reasons.as_slice() {
+            let component = because
+                .component
+                .and_then(|slot| self.index.component(slot));
             let rollout = because.rollout.map(|rollout| format!("rollout {rollout}"));
-            let about: Vec<String> = rollout
+            let about = rollout
                 .into_iter()
-                .chain(component.map(ToString::to_string))
-                .collect();
-            let about = match about.is_empty() {
-                true => String::new(),
-                false => format!("{}: ", about.join(", ")),
+                .chain(component.map(ToString::to_string));
+            let about: Vec<String> = about.collect();
+            let about = match about.as_slice() {
+                [] => String::new(),
+                about => format!("{}: ", about.join(", ")),
             };
-            let (params, values) = parameters(&because.reason);
-            lines.push(format!("  {about}{}{params}", because.reason.code()));
-            json.push(json!({
+            let (params, _) = parameters(&because.reason);
+            text.push_str(&format!("\n  {about}{}{params}", because.reason.code()));
+        }
+        let reasons = self.decision.reasons.as_slice();
+        if reasons.iter().any(|because| would_draw(&because.reason)) {
+            text.push_str("\nnothing else is in its way: a decision node with an admission to spare would offer it");
+        }
+        if !self.holds_checked {
+            text.push_str("\nholds were not looked at: say --pseudonym-key for them");
+        }
+        text
+    }
+
+    fn to_json(&self) -> Json {
+        let reason = |because: &Because| {
+            let component = because
+                .component
+                .and_then(|slot| self.index.component(slot));
+            json!({
                 "code": because.reason.code(),
                 "rollout": because.rollout.map(|rollout| rollout.0),
                 "component": component.map(|component| component.as_str()),
-                "params": values,
-            }));
-        }
-        let verdict = decision.verdict.name();
-        let mut text = format!(
-            "{}, because\n{}",
-            terminal.paint(Tone::Strong, verdict),
-            lines.join("\n")
-        );
-        if decision
-            .reasons
-            .as_slice()
-            .iter()
-            .any(|because| would_draw(&because.reason))
-        {
-            text.push_str("\nnothing else is in its way: a decision node with an admission to spare would offer it");
-        }
-        if pseudonym.is_none() {
-            text.push_str("\nholds were not looked at: say --pseudonym-key for them");
-        }
-        let json = json!({
-            "verdict": verdict,
-            "reasons": json,
-            "holds_checked": pseudonym.is_some(),
-            "as_of_entry": view.position().entries,
-        });
-        terminal.show(text, json);
-        Ok(())
+                "params": parameters(&because.reason).1,
+            })
+        };
+        json!({
+            "verdict": self.decision.verdict.name(),
+            "reasons": self.decision.reasons.as_slice().iter().map(reason).collect::<Json>(),
+            "holds_checked": self.holds_checked,
+        })
     }
 }
 

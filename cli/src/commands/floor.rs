@@ -18,7 +18,7 @@ use tidegate_domain::{
 /// The least security version that devices may run. It only rises.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Floor {
-    Raise(Raise),
+    Raise(Box<Raise>),
     List(List),
 }
 

@@ -6,12 +6,15 @@ mod budget;
 mod checkin;
 mod cluster;
 mod completions;
+mod decide;
 mod device;
 mod floor;
+mod init;
 mod key;
 mod policy;
 mod release;
 mod rollout;
+mod serve;
 mod stop;
 mod variant;
 
@@ -26,6 +29,7 @@ A first cluster on this machine, and a rollout on it:
   tidegate serve --config fleet/node-1.toml
   export TIDEGATE_SETTINGS=fleet/tidegate.toml
   tidegate approval submit fleet/epoch-1.command
+  tidegate approval submit fleet/members.command
   tidegate rollout plan examples/detector-v3.2.yaml";
 
 /// Rolls releases out to a fleet in waves, with every step signed, ordered and provable.
@@ -40,6 +44,9 @@ pub(crate) struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Group {
+    Serve(serve::Serve),
+    Decide(decide::Decide),
+    Init(init::Init),
     #[command(subcommand)]
     Key(key::Key),
     #[command(subcommand)]
@@ -79,6 +86,9 @@ impl CommandLine {
         };
         let context = &context;
         match self.group {
+            Group::Serve(serve) => serve.run(context).await,
+            Group::Decide(decide) => decide.run(context).await,
+            Group::Init(init) => init.run(context),
             Group::Key(key) => key.run(context).await,
             Group::Release(release) => release.run(context).await,
             Group::Rollout(rollout) => rollout.run(context).await,

@@ -318,7 +318,7 @@ impl Rollout<'_> {
         let rollback = Rollout {
             fields: Fields::of(node, &keys::ROLLBACK, found)?,
         };
-        spec.auto = rollback.or("auto_rollback", spec.auto, truth, found);
+        let auto = rollback.or_none("auto_rollback", truth, found);
         if let Some(seconds) = rollback.count("health_check_interval_sec", 1..=86_400, found) {
             spec.health_check_interval = Millis(seconds * 1_000);
         }
@@ -331,6 +331,14 @@ impl Rollout<'_> {
                 _ => RollbackTarget::Release(text(node, "to", expected, found)?),
             },
         };
+        let has_target = spec.target != RollbackTarget::FixForwardOnly;
+        if auto == Some(true) && !has_target {
+            let place = rollback.fields.place_of("auto_rollback");
+            let message = "`auto_rollback` has nowhere to go with `to: fix_forward_only`";
+            let help = "say `auto_rollback: false`: a failed gate halts the rollout all the same";
+            found.push(Problem::new(place, message).help(help));
+        }
+        spec.auto = auto.unwrap_or(has_target);
         Some(spec)
     }
 

@@ -1,4 +1,9 @@
 //! Runs the real binary.
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "tests may panic, and no test needs all of it"
+)]
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},

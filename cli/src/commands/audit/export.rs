@@ -48,6 +48,7 @@ impl Export {
         let origin = state.meta().origin.clone();
         let mut node = AuditNode::new(&cluster);
         let signed = node.checkpoint().await?;
+        let signed = cosigned(&cluster, signed).await;
         let size = signed.unverified_claim().size;
         std::fs::create_dir_all(&self.directory).map_err(|error| {
             Failure::refused(format!("cannot make {}: {error}", self.directory.display()))
@@ -156,6 +157,24 @@ impl AuditNode {
         );
         Err(Failure::new(Kind::Unreachable, what).next("run it again: it goes on from there"))
     }
+}
+
+/// The checkpoint with the cosignatures of all nodes that give theirs. A node that is behind, or
+/// cannot be reached, gives none; whether those that did suffice is for a policy to say.
+async fn cosigned(cluster: &Cluster, mut signed: SignedCheckpoint) -> SignedCheckpoint {
+    let note = signed.to_string().into_bytes();
+    for channel in cluster.client().channels() {
+        let request = v1::CosignRequest { note: note.clone() };
+        let Ok(answer) = AuditClient::new(channel).cosign(request).await else {
+            continue;
+        };
+        let line = answer.into_inner().signature_line;
+        let more = format!("{signed}{}", String::from_utf8_lossy(&line));
+        if let Ok(more) = SignedCheckpoint::parse(more.as_bytes()) {
+            signed = more;
+        }
+    }
+    signed
 }
 
 /// The log's key and the policy that the cluster's own keys make. An auditor's own policy should

@@ -5,6 +5,8 @@ mod revoke;
 mod rotate;
 
 pub(crate) use list::read_either;
+pub(crate) use new::create;
+pub(crate) use rotate::ceremony;
 
 use crate::{context::Context, failure::Failure};
 use clap::Subcommand;

@@ -27,12 +27,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        follow(
-            context,
-            RolloutId(self.rollout),
-            |terminal, progress, lines| draw(terminal, progress, lines),
-        )
-        .await
+        follow(context, RolloutId(self.rollout), draw).await
     }
 }
 
