@@ -28,6 +28,8 @@ pub(crate) struct Dependency {
     pub(crate) name: String,
     /// The platform or `cfg(…)` that the dependency is restricted to.
     pub(crate) target: Option<String>,
+    /// `dev` or `build`; absent for what the crate itself is made of.
+    pub(crate) kind: Option<String>,
 }
 
 /// A library, binary, test, bench or example.
@@ -90,15 +92,20 @@ fn cargo(args: &[&str]) -> Result<String> {
 pub(crate) mod tests {
     use super::*;
 
-    /// A package as cargo would describe it: dependencies written `name` or `name@cfg(…)`.
+    /// A package as cargo would describe it: dependencies written `name` or `name@cfg(…)`, those of
+    /// tests `dev:name`.
     pub(crate) fn package(name: &str, dependencies: &[&str], benches: &[&str]) -> Package {
         let dependency = |text: &&str| {
+            let (kind, text) = text
+                .strip_prefix("dev:")
+                .map_or((None, *text), |text| (Some("dev"), text));
             let (name, target) = text
                 .split_once('@')
-                .map_or((*text, None), |(n, t)| (n, Some(t)));
+                .map_or((text, None), |(n, t)| (n, Some(t)));
             Dependency {
                 name: name.to_owned(),
                 target: target.map(str::to_owned),
+                kind: kind.map(str::to_owned),
             }
         };
         let bench = |name: &&str| Target {
