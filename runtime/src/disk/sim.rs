@@ -4,6 +4,8 @@
 //! sectors, each sector on its own: that also makes later writes survive earlier ones. The model
 //! is plain data without threads or clocks, so it serves `cargo test` and the simulator alike.
 
+mod file;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +13,7 @@ use std::time::Duration;
 
 use redb::StorageBackend;
 
+use self::file::{Change, File, write_at};
 use super::{BlockFile, Disk, check_name};
 
 /// A simulated device. Cheap to clone; clones are the same device, which outlives the nodes that
@@ -38,9 +41,6 @@ pub struct DiskStats {
     pub bytes: u64,
 }
 
-/// What the hardware keeps or loses as a whole.
-const SECTOR_BYTES: usize = 512;
-
 #[derive(Debug, Default)]
 struct Device {
     files: BTreeMap<String, File>,
@@ -61,22 +61,6 @@ struct Faults {
     /// Answers syncs without persisting anything.
     lying: bool,
     sync_delay: Duration,
-}
-
-#[derive(Debug, Default)]
-struct File {
-    /// What survives a power loss for certain.
-    durable: Vec<u8>,
-    /// What the running system reads.
-    view: Vec<u8>,
-    /// What lies between the two, in order.
-    unsynced: Vec<Change>,
-}
-
-#[derive(Debug)]
-enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
-    SetLen(usize),
 }
 
 impl SimDisk {
@@ -237,34 +221,6 @@ impl Device {
     }
 }
 
-impl File {
-    fn persist(&mut self) {
-        for change in std::mem::take(&mut self.unsynced) {
-            match change {
-                Change::Write { offset, bytes } => write_at(&mut self.durable, offset, &bytes),
-                Change::SetLen(len) => self.durable.resize(len, 0),
-            }
-        }
-    }
-
-    fn lose_unsynced(&mut self, survives: &mut dyn FnMut() -> bool) {
-        for change in std::mem::take(&mut self.unsynced) {
-            match change {
-                Change::SetLen(len) if survives() => self.durable.resize(len, 0),
-                Change::SetLen(_) => {}
-                Change::Write { offset, bytes } => {
-                    for (at, sector) in sectors(offset, &bytes) {
-                        if survives() {
-                            write_at(&mut self.durable, at, sector);
-                        }
-                    }
-                }
-            }
-        }
-        self.view.clone_from(&self.durable);
-    }
-}
-
 impl SimMount {
     fn device(&self) -> io::Result<MutexGuard<'_, Device>> {
         let device = self.disk.device();
@@ -392,23 +348,6 @@ impl StorageBackend for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         self.mount.device()?.sync(&self.name)
     }
-}
-
-/// Splits a write at the sector boundaries of the device.
-fn sectors(offset: usize, bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    let head = (SECTOR_BYTES - offset % SECTOR_BYTES).min(bytes.len());
-    let (first, rest) = bytes.split_at(head);
-    let tail = rest.chunks(SECTOR_BYTES).enumerate();
-    let tail = tail.map(move |(n, sector)| (offset + head + n * SECTOR_BYTES, sector));
-    std::iter::once((offset, first)).chain(tail)
-}
-
-fn write_at(target: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if target.len() < end {
-        target.resize(end, 0);
-    }
-    target[offset..end].copy_from_slice(bytes);
 }
 
 fn to_usize(value: u64) -> io::Result<usize> {
