@@ -1,4 +1,6 @@
 //! What devices are told, story by story.
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
 mod support;
 
 use support::{NOW, Plenty, Rows, check_in, random::verified};

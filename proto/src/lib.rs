@@ -16,6 +16,8 @@ pub use wire_error::{Effect, Refusal, WireError};
     unreachable_pub,
     unnameable_types,
     clippy::all,
+    clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
     reason = "generated code"
 )]
 pub mod v1 {
