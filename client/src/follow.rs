@@ -92,6 +92,15 @@ impl Follower {
     pub const fn lease(&self) -> &SharedLease {
         &self.lease
     }
+
+    /// Stops, and returns once nothing of it runs any more.
+    pub async fn stop(mut self) {
+        for task in &mut self.tasks {
+            task.abort();
+            // That it was cancelled is no news.
+            let _ = task.await;
+        }
+    }
 }
 
 impl Drop for Follower {

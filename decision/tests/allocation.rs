@@ -1,4 +1,5 @@
 //! The path that answers `none` does not allocate.
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
 mod support;
 
 use allocation_counter::measure;

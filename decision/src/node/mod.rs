@@ -168,7 +168,9 @@ impl Node {
             session::close(&self.desk, &self.signer).await
         };
         let closed = tokio::time::timeout(length, close).await;
-        self.follower = None;
+        if let Some(follower) = self.follower.take() {
+            follower.stop().await;
+        }
         closed.unwrap_or(Err(CloseError::TimedOut { after: length }))
     }
 

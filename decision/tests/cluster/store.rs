@@ -1,0 +1,219 @@
+//! The `Store` service over a fleet in memory.
+use super::lock;
+use futures::{Stream, StreamExt, stream};
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tidegate_domain::{Event, canonical, testing::Fleet};
+use tidegate_proto::{
+    Refusal, WireError,
+    v1::{self, snapshot_part::Part, store_server, watch_update::Update},
+};
+use tonic::{Request, Response, Status, transport::server::TcpIncoming};
+
+pub struct Store {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+}
+
+struct Shared {
+    fleet: Mutex<Fleet>,
+    /// Nobody reaches the store, and it says nothing more.
+    cut: AtomicBool,
+    /// Reads are answered, but commands are not.
+    mute: AtomicBool,
+}
+
+impl Store {
+    pub async fn start(fleet: Fleet) -> Self {
+        let shared = Arc::new(Shared {
+            fleet: Mutex::new(fleet),
+            cut: AtomicBool::new(false),
+            mute: AtomicBool::new(false),
+        });
+        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = incoming.local_addr().unwrap();
+        let service = store_server::StoreServer::new(Service(Arc::clone(&shared)));
+        tokio::spawn(
+            tonic::transport::Server::builder()
+                .add_service(service)
+                .serve_with_incoming(incoming),
+        );
+        Self { shared, address }
+    }
+
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn fleet(&self) -> MutexGuard<'_, Fleet> {
+        lock(&self.shared.fleet)
+    }
+
+    /// Cuts the store off from everybody, or heals.
+    pub fn cut(&self, cut: bool) {
+        self.shared.cut.store(cut, Ordering::SeqCst);
+    }
+
+    /// Answers no command any more, or does again.
+    pub fn mute(&self, mute: bool) {
+        self.shared.mute.store(mute, Ordering::SeqCst);
+    }
+}
+
+struct Service(Arc<Shared>);
+
+type Parts = Pin<Box<dyn Stream<Item = Result<v1::SnapshotPart, Status>> + Send>>;
+type Updates = Pin<Box<dyn Stream<Item = Result<v1::WatchUpdate, Status>> + Send>>;
+
+impl Service {
+    fn reachable(&self) -> Result<MutexGuard<'_, Fleet>, Status> {
+        if self.0.cut.load(Ordering::SeqCst) {
+            return Err(WireError::refused(Refusal::NoQuorum, "cut off").into());
+        }
+        Ok(lock(&self.0.fleet))
+    }
+
+    fn snapshot(&self) -> Result<Response<Parts>, Status> {
+        let mut fleet = self.reachable()?;
+        let state_root = fleet.state.root().0.to_vec();
+        let rows = fleet
+            .state
+            .rows()
+            .map(|(key, value)| v1::StateRow { key, value });
+        let rows: Vec<_> = rows.collect();
+        let meta = fleet.state.meta();
+        let manifest = v1::SnapshotManifest {
+            origin: meta.origin.clone(),
+            incarnation: meta.incarnation.0,
+            entries: meta.next.0,
+            state_root,
+            chain_head: fleet.chain.0.to_vec(),
+            log_time_ms: meta.time.0,
+            rows: rows.len() as u64,
+            age_ms: None,
+        };
+        let parts = [
+            Part::Manifest(manifest),
+            Part::Chunk(v1::SnapshotChunk { rows }),
+        ];
+        let parts = parts.map(|part| Ok(v1::SnapshotPart { part: Some(part) }));
+        Ok(Response::new(Box::pin(stream::iter(parts))))
+    }
+}
+
+/// What a watcher has not seen: one batch, or a sign of life.
+fn update(shared: &Shared, after: u64) -> Result<(v1::WatchUpdate, u64), Status> {
+    let mut fleet = lock(&shared.fleet);
+    let to = fleet.state.meta().next.0;
+    let update = if to == after {
+        Update::Idle(v1::WatchIdle { entries: to })
+    } else {
+        let root = fleet.state.root().0.to_vec();
+        let entries = fleet.log[after as usize..].iter().map(|(_, _, applied)| {
+            let events: Vec<Event> = applied.events().cloned().collect();
+            v1::WatchEntry {
+                events: canonical::encode(&events),
+            }
+        });
+        Update::Batch(v1::WatchBatch {
+            from: after,
+            to,
+            entries: entries.collect(),
+            state_root: Some(root),
+            log_time_ms: fleet.state.meta().time.0,
+        })
+    };
+    Ok((
+        v1::WatchUpdate {
+            update: Some(update),
+        },
+        to,
+    ))
+}
+
+#[tonic::async_trait]
+impl store_server::Store for Service {
+    async fn propose(
+        &self,
+        request: Request<v1::ProposeRequest>,
+    ) -> Result<Response<v1::ProposeResponse>, Status> {
+        let mut fleet = self.reachable()?;
+        if self.0.mute.load(Ordering::SeqCst) {
+            return Err(WireError::refused(Refusal::NoQuorum, "mute").into());
+        }
+        let index = fleet.state.meta().next.0;
+        let applied = fleet.apply(&request.get_ref().command).clone();
+        Ok(Response::new(v1::ProposeResponse {
+            index,
+            outcome: canonical::encode(&applied.outcome),
+            duplicate: false,
+            incarnation: fleet.state.meta().incarnation.0,
+        }))
+    }
+
+    async fn read_index(
+        &self,
+        _: Request<v1::ReadIndexRequest>,
+    ) -> Result<Response<v1::ReadIndexResponse>, Status> {
+        let fleet = self.reachable()?;
+        let meta = fleet.state.meta();
+        Ok(Response::new(v1::ReadIndexResponse {
+            incarnation: meta.incarnation.0,
+            entries: meta.next.0,
+            log_time_ms: meta.time.0,
+        }))
+    }
+
+    type GetSnapshotStream = Parts;
+
+    async fn get_snapshot(
+        &self,
+        _: Request<v1::GetSnapshotRequest>,
+    ) -> Result<Response<Parts>, Status> {
+        self.snapshot()
+    }
+
+    type WatchStream = Updates;
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Updates>, Status> {
+        drop(self.reachable()?);
+        let shared = Arc::clone(&self.0);
+        let updates = stream::unfold(request.get_ref().after_entries, move |after| {
+            let shared = Arc::clone(&shared);
+            async move {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                while shared.cut.load(Ordering::SeqCst) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                match update(&shared, after) {
+                    Ok((update, to)) => Some((Ok(update), to)),
+                    Err(status) => Some((Err(status), after)),
+                }
+            }
+        });
+        Ok(Response::new(updates.boxed()))
+    }
+
+    type StaleReadStream = Parts;
+
+    async fn stale_read(
+        &self,
+        _: Request<v1::StaleReadRequest>,
+    ) -> Result<Response<Parts>, Status> {
+        self.snapshot()
+    }
+
+    async fn status(
+        &self,
+        _: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusResponse>, Status> {
+        Err(Status::unimplemented("nobody asks in these tests"))
+    }
+}
