@@ -4,7 +4,7 @@
 mod cluster;
 
 use cluster::{Cluster, LEASE, check_in, codes, device, outcome, until_told, wait_for};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidegate_decision::engine::Mode;
 use tidegate_domain::{
     command::HaltRollout,
@@ -15,6 +15,7 @@ use tidegate_domain::{
     testing::{self, Fleet},
 };
 use tidegate_proto::v1::{DecisionMode, OutcomeKind, OutcomeStatus, Verdict};
+use tidegate_runtime::{Clock, SystemClock};
 
 fn rolled_out(fleet: &mut Fleet) {
     fleet.launch(testing::rollout("os-2"));
@@ -112,13 +113,13 @@ async fn a_node_that_is_cut_off_offers_no_longer_than_its_lease() {
     };
     cluster.store.cut(true);
     halt(&mut cluster.fleet());
-    #[expect(clippy::disallowed_methods, reason = "the bound is one of real time")]
-    let halted = Instant::now();
+    let halted = SystemClock.boot();
+    let since = || SystemClock.boot().since(halted);
     let mut last_offer = Duration::ZERO;
-    while halted.elapsed() < LEASE * 2 {
+    while since() < LEASE * 2 {
         let told = client.check_in(echo.clone()).await.unwrap().into_inner();
         if told.verdict() == Verdict::Offer {
-            last_offer = halted.elapsed();
+            last_offer = since();
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
