@@ -6,7 +6,7 @@ use tidegate_domain::{
     key::Role,
     rollout::{ExclusionCause, HaltCause, Life},
     variant::Selector,
-    wave::{Breach, Evidence, OpenedBy},
+    wave::{Evidence, OpenedBy},
 };
 
 /// A point in time.
@@ -85,26 +85,14 @@ pub(crate) fn exclusion_cause(cause: &ExclusionCause) -> String {
 
 fn breach_of(evidence: &Evidence) -> String {
     let counts = &evidence.counts;
-    let breach = evidence.breach.as_ref().map_or_else(String::new, breach);
+    let breach = evidence
+        .breach
+        .as_ref()
+        .map_or_else(String::new, ToString::to_string);
     format!(
         "{breach} ({} exposed, {} verified, {} failed, {} reverted, {} silent)",
         counts.exposed, counts.verified, counts.failed, counts.reverted, counts.silent
     )
-}
-
-/// What a gate failed on.
-pub(crate) fn breach(breach: &Breach) -> String {
-    match breach {
-        Breach::Failures { rate, max } => format!("{rate} of installs failed, {max} are allowed"),
-        Breach::Silence { rate, max } => {
-            format!("{rate} of devices fell silent, {max} are allowed")
-        }
-        Breach::Errors { rate, max } => format!("{rate} of operations failed, {max} are allowed"),
-        Breach::Accuracy { drop, max } => format!("accuracy fell by {drop}, {max} are allowed"),
-        Breach::Latency { p99_ms, max_ms } => {
-            format!("p99 latency is up to {p99_ms} ms, {max_ms} ms are allowed")
-        }
-    }
 }
 
 /// How a wave came to open.

@@ -10,6 +10,9 @@ mod node;
 mod number;
 mod problem;
 mod resolve;
+#[cfg(test)]
+mod resolve_tests;
+mod rollback;
 mod stages;
 #[cfg(test)]
 mod tests;
@@ -26,7 +29,6 @@ use tidegate_domain::{
     release::ArtifactKind,
     rollout::{
         Freeze, GateScope, MaintenanceWindow, OnInconclusive, OnStale, RetryPolicy, RollbackSpec,
-        RollbackTarget,
     },
     wave::WaveSpec,
 };
@@ -152,7 +154,7 @@ fn read_rollout(rollout: &Rollout<'_>, found: &mut Found) -> Option<RolloutFile>
     let waves = fields.must("stages", found);
     let waves = waves.and_then(|node| stages::read(node, pacing.flatten(), found));
     let audience = audience::read(fields, found);
-    let rollback = rollout.rollback(found);
+    let rollback = rollback::read(rollout, found);
     let retry = rollout.retry(found);
     let (component, critical_security) = (
         rollout.name("component", "the name of a component, such as `os`", found),
@@ -304,42 +306,6 @@ impl Rollout<'_> {
                 found,
             ),
         )
-    }
-
-    fn rollback(&self, found: &mut Found) -> Option<RollbackSpec> {
-        let mut spec = RollbackSpec {
-            auto: true,
-            health_check_interval: Millis(300_000),
-            target: RollbackTarget::Baseline,
-        };
-        let Some(node) = self.fields.get("rollback") else {
-            return Some(spec);
-        };
-        let rollback = Rollout {
-            fields: Fields::of(node, &keys::ROLLBACK, found)?,
-        };
-        let auto = rollback.or_none("auto_rollback", truth, found);
-        if let Some(seconds) = rollback.count("health_check_interval_sec", 1..=86_400, found) {
-            spec.health_check_interval = Millis(seconds * 1_000);
-        }
-        let expected = "`baseline`, `fix_forward_only`, or the name of a release";
-        spec.target = match rollback.fields.get("to") {
-            None => spec.target,
-            Some(node) => match fields::scalar(node, "to", expected, found)? {
-                ("baseline", _) => RollbackTarget::Baseline,
-                ("fix_forward_only", _) => RollbackTarget::FixForwardOnly,
-                _ => RollbackTarget::Release(text(node, "to", expected, found)?),
-            },
-        };
-        let has_target = spec.target != RollbackTarget::FixForwardOnly;
-        if auto == Some(true) && !has_target {
-            let place = rollback.fields.place_of("auto_rollback");
-            let message = "`auto_rollback` has nowhere to go with `to: fix_forward_only`";
-            let help = "say `auto_rollback: false`: a failed gate halts the rollout all the same";
-            found.push(Problem::new(place, message).help(help));
-        }
-        spec.auto = auto.unwrap_or(has_target);
-        Some(spec)
     }
 
     fn retry(&self, found: &mut Found) -> Option<RetryPolicy> {

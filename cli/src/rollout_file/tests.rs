@@ -7,6 +7,7 @@ use super::{
 };
 use serde_json::{Value as Json, json};
 use std::{collections::BTreeSet, fs, path::PathBuf};
+use tidegate_domain::rollout::RollbackTarget;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")

@@ -3,11 +3,9 @@ use crate::describe;
 use serde_json::{Value as Json, json};
 use tidegate_domain::{
     State,
-    gate::{Gate, Judgement},
     id::{LogTime, Millis, Ppm, RolloutId, WaveIndex},
     rollout::{Life, Rollout},
     tally::{Arm, Counts, Sum, SumKey},
-    wave::{Criteria, WaveSpec, WaveState},
 };
 
 /// How far one rollout has come.
@@ -74,7 +72,7 @@ impl Progress {
                 name: spec.name.to_string(),
                 target: spec.target,
                 cap: spec.cap,
-                stage: stage(rollout, spec, wave, at),
+                stage: stage(rollout, WaveIndex(index), at),
                 admitted: wave.admitted,
                 counts: sum.all(),
             }
@@ -127,23 +125,21 @@ fn counts_json(counts: &Counts) -> Json {
     })
 }
 
-fn stage(rollout: &Rollout, spec: &WaveSpec, wave: &WaveState, at: LogTime) -> Stage {
-    let Some(opening) = &wave.opened else {
+fn stage(rollout: &Rollout, index: WaveIndex, at: LogTime) -> Stage {
+    let Some((spec, wave)) = rollout.wave(index) else {
         return Stage::Waiting;
     };
+    if wave.opened.is_none() {
+        return Stage::Waiting;
+    }
     if wave.overridden {
         return Stage::Overridden;
     }
     if wave.passed.is_some() {
         return Stage::Passed;
     }
-    // While a rollout is paused, soak stands still.
-    let now = match rollout.life {
-        Life::Paused { since } | Life::Halted { since, .. } => since,
-        _ => at,
-    };
-    let soaked = now.since(opening.at).0.saturating_sub(wave.paused.0);
-    match spec.soak.0.saturating_sub(soaked) {
+    let soaked = rollout.soaked(index, at);
+    match spec.soak.0.saturating_sub(soaked.0) {
         left if left > 0 && !rollout.expedited => Stage::Soaking(Millis(left)),
         _ => Stage::AtGate,
     }
@@ -158,20 +154,4 @@ fn pooled(state: &State, rollout: RolloutId, wave: WaveIndex, arm: Arm) -> Sum {
         stratum: None,
     };
     state.sums().get(&key).cloned().unwrap_or_default()
-}
-
-/// What a wave's gate says of all variants together.
-pub(super) fn judged(state: &State, rollout: &Rollout, wave: WaveIndex) -> Judgement {
-    let upto = rollout.spec.waves.iter().take(usize::from(wave.0) + 1);
-    let criteria = upto.filter_map(|wave| wave.criteria.clone()).next_back();
-    let gate = Gate {
-        criteria: criteria.unwrap_or_else(Criteria::default),
-        silent_max: rollout.spec.silent_max,
-        sample_min: rollout.spec.sample_min,
-    };
-    gate.judge(
-        &pooled(state, rollout.id, wave, Arm::Treatment),
-        &pooled(state, rollout.id, wave, Arm::Control),
-        rollout.expedited,
-    )
 }

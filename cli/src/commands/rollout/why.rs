@@ -1,19 +1,16 @@
 //! `rollout why`: what a rollout waits for.
-use super::{
-    find,
-    progress::{Progress, Stage, judged},
-};
+use super::find;
 use crate::{context::Context, describe, failure::Failure};
 use clap::Args;
 use serde_json::json;
 use tidegate_domain::{
     State,
-    gate::Judgement,
-    guard::StopScope,
-    id::WaveIndex,
+    id::LogTime,
+    plan::{self, Wait},
     release::offerable,
     rollout::{Life, Rollout},
 };
+use tidegate_runtime::{Clock, SystemClock};
 
 /// Says what blocks the next wave of a rollout, or its offers.
 #[derive(Debug, Args)]
@@ -49,122 +46,59 @@ impl Why {
     }
 }
 
-/// Everything that the rollout waits for or is stopped by.
+/// Everything that the rollout waits for or is stopped by: what holds it back first.
 fn reasons(state: &State, rollout: &Rollout) -> Vec<String> {
-    let mut reasons = vec![of_life(state, rollout)];
+    // Log time stands still while nothing happens; waiting goes on.
+    let now = LogTime(SystemClock.wall().0).max(state.meta().time);
+    let waits = plan::waits(state, rollout.id, now);
+    let mut reasons: Vec<String> = waits.iter().map(|wait| reason(rollout, wait)).collect();
+    match &rollout.life {
+        Life::RolledBack { at } => {
+            reasons.push(format!("devices went back at {}", describe::time(*at)));
+        }
+        Life::Superseded { by } => reasons.push(format!("rollout {by} took its place")),
+        Life::Completed { at } => reasons.push(format!(
+            "all waves passed; complete at {}",
+            describe::time(*at)
+        )),
+        _ => {}
+    }
     if rollout.life.is_final() {
         return reasons;
     }
     if let Some(release) = state.releases().get(&rollout.spec.release)
         && let Err(why) = offerable(state, release)
     {
-        reasons.push(format!(
-            "release {} may not be offered: {why}",
-            release.name()
-        ));
-    }
-    for (id, stop) in state.stops().iter() {
-        let selectors = &rollout.spec.audience.selectors;
-        let concerns = match &stop.scope {
-            StopScope::Fleet => true,
-            StopScope::Region(region) => selectors
-                .iter()
-                .any(|s| s.region.as_ref().is_none_or(|r| r == region)),
-            StopScope::Variants(selector) => rollout.spec.audience.meets(selector),
-        };
-        if concerns && stop.covers.offers() {
-            reasons.push(format!("emergency stop {id} bars offers: {}", stop.reason));
-        }
+        let name = release.name();
+        reasons.push(format!("release {name} may not be offered: {why}"));
     }
     for freeze in &rollout.spec.freezes {
-        if freeze.holds(state.meta().time) {
+        if freeze.holds(now) {
             reasons.push(format!("frozen until {}", describe::time(freeze.until)));
         }
     }
     for (variant, cause) in &rollout.excluded {
-        reasons.push(format!(
-            "variant {variant} is out: {}",
-            describe::exclusion_cause(cause)
-        ));
+        let cause = describe::exclusion_cause(cause);
+        reasons.push(format!("variant {variant} is out: {cause}"));
     }
     reasons
 }
 
-fn of_life(state: &State, rollout: &Rollout) -> String {
+/// A reason, with the command that takes it away where there is one.
+fn reason(rollout: &Rollout, wait: &Wait) -> String {
     let id = rollout.id;
-    match &rollout.life {
-        Life::Draft => {
-            let role = tidegate_domain::key::Role::Operator;
-            let quorum = state.keys().role(role).map_or(1, |keys| keys.threshold);
-            format!(
-                "it waits for {quorum} operator(s) to approve it: `tidegate rollout approve {id}`"
-            )
+    let command = match wait {
+        Wait::Approval => format!("`tidegate rollout approve {id}`"),
+        Wait::Start => format!("`tidegate rollout start {id}`"),
+        Wait::Completion => format!("`tidegate rollout complete {id}`"),
+        Wait::Paused { .. } => format!("`tidegate rollout resume {id} --reason …`"),
+        Wait::Halted { .. } => {
+            format!("a quorum lifts the halt: `tidegate rollout resume {id} --reason …`")
         }
-        Life::Approved => match rollout.spec.start_at {
-            Some(at) if at > state.meta().time => {
-                format!("it starts at {}", describe::time(at))
-            }
-            _ => format!("it waits for its start: `tidegate rollout start {id}`"),
-        },
-        Life::Running => of_wave(state, rollout),
-        Life::Paused { since } => format!(
-            "an operator paused it at {}; soak stands still: `tidegate rollout resume {id} --reason …`",
-            describe::time(*since)
-        ),
-        Life::Halted { since, cause } => format!(
-            "halted at {}: {}; a quorum lifts the halt with `tidegate rollout resume {id} --reason …`",
-            describe::time(*since),
-            describe::halt_cause(cause)
-        ),
-        Life::RollingBack { cause, .. } => {
-            format!("devices go back: {}", describe::halt_cause(cause))
+        Wait::Stopped { stop } | Wait::StratumStopped { stop, .. } => {
+            format!("a quorum lifts the stop: `tidegate lift {stop} --reason …`")
         }
-        Life::RolledBack { at } => format!("devices went back at {}", describe::time(*at)),
-        Life::Superseded { by } => format!("rollout {by} took its place"),
-        Life::Completed { at } => format!("all waves passed; complete at {}", describe::time(*at)),
-    }
-}
-
-fn of_wave(state: &State, rollout: &Rollout) -> String {
-    let Some(index) = rollout.current_wave() else {
-        return "its first wave has not opened".to_owned();
+        _ => return wait.to_string(),
     };
-    let progress = Progress::of(state, rollout);
-    let Some(wave) = progress.waves.get(usize::from(index.0)) else {
-        return "its wave is not known".to_owned();
-    };
-    let name = &wave.name;
-    match &wave.stage {
-        Stage::Soaking(left) => {
-            let gate = gate(state, rollout, index);
-            format!(
-                "wave {name} soaks for another {}; {gate}",
-                describe::length(*left)
-            )
-        }
-        Stage::Passed | Stage::Overridden => {
-            let id = rollout.id;
-            format!(
-                "its last wave {name} has passed: `tidegate rollout complete {id}` makes its release the baseline"
-            )
-        }
-        Stage::AtGate | Stage::Waiting => {
-            format!("wave {name} has soaked; {}", gate(state, rollout, index))
-        }
-    }
-}
-
-/// What the gate says of all variants together. Single variants may be behind.
-fn gate(state: &State, rollout: &Rollout, wave: WaveIndex) -> String {
-    match judged(state, rollout, wave) {
-        Judgement::Passes => {
-            "its gate is content with all variants together; single ones may be waited for"
-                .to_owned()
-        }
-        Judgement::Fails(breach) => format!("its gate fails: {}", describe::breach(&breach)),
-        Judgement::Waits(missing) => {
-            let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
-            format!("its gate waits for {}", missing.join(" and "))
-        }
-    }
+    format!("{wait}; {command}")
 }
