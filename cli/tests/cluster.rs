@@ -1,6 +1,10 @@
 //! The binary against itself: three store nodes and a decision node as processes of their own, run
 //! as the README tells a new user to.
-#![allow(clippy::unwrap_used, reason = "tests may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may panic, and this one waits for real processes"
+)]
 mod support;
 
 use std::{
