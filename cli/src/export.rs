@@ -57,11 +57,20 @@ pub(crate) async fn export(
     let mut writer = ExportWriter::open(FsDirectory::new(out), &origin)
         .with_context(|| format!("{} cannot be continued", out.display()))?;
     let have = writer.size();
-    ensure!(have <= size, "{} has {have} entries, the cluster only {size}", out.display());
+    ensure!(
+        have <= size,
+        "{} has {have} entries, the cluster only {size}",
+        out.display()
+    );
     fetch(&source, &mut writer, size, progress).await?;
     writer.put_keys(&policy.log, &policy.policy)?;
-    writer.commit(&signed).context("the entries that came are not those that were signed")?;
-    Ok(Exported { entries: size, cosigned })
+    writer
+        .commit(&signed)
+        .context("the entries that came are not those that were signed")?;
+    Ok(Exported {
+        entries: size,
+        cosigned,
+    })
 }
 
 /// A checkpoint of the first node that answers, cosigned by all voters that will.
@@ -76,10 +85,15 @@ async fn sign(channels: &[Channel]) -> anyhow::Result<(Channel, SignedCheckpoint
                 continue;
             }
         };
-        let others = channels.iter().enumerate().filter(|(other, _)| *other != at);
+        let others = channels
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != at);
         let asked = note.clone();
         for (_, other) in others {
-            let request = CosignRequest { note: asked.clone() };
+            let request = CosignRequest {
+                note: asked.clone(),
+            };
             // A voter that is down or behind gives none; the policy says whether enough did.
             if let Ok(answer) = AuditClient::new(other.clone()).cosign(request).await {
                 note.extend(answer.into_inner().signature_line);
@@ -100,11 +114,18 @@ async fn fetch(
     if writer.size() == size {
         return Ok(());
     }
-    let request = EntriesRequest { from: writer.size(), to: size };
+    let request = EntriesRequest {
+        from: writer.size(),
+        to: size,
+    };
     let mut client = AuditClient::new(source.clone()).max_decoding_message_size(16 << 20);
     let mut batches = client.entries(request).await?.into_inner();
     while let Some(batch) = batches.message().await? {
-        for v1::AuditEntry { entry, detached_body } in batch.entries {
+        for v1::AuditEntry {
+            entry,
+            detached_body,
+        } in batch.entries
+        {
             writer.append(&entry)?;
             if let Some(file) = detached_body {
                 writer.put_detached(&DetachedBody::from_file(file)?)?;
@@ -112,7 +133,11 @@ async fn fetch(
         }
         progress(writer.size(), size);
     }
-    ensure!(writer.size() == size, "the node sent {} of {size} entries", writer.size());
+    ensure!(
+        writer.size() == size,
+        "the node sent {} of {size} entries",
+        writer.size()
+    );
     Ok(())
 }
 
@@ -125,7 +150,10 @@ struct LogPolicy {
 /// from the trusted set; which of them is the log's shows in the checkpoint itself.
 fn policy(state: &State, signed: &SignedCheckpoint) -> anyhow::Result<LogPolicy> {
     let origin = &state.meta().origin;
-    let role = state.keys().role(Role::Checkpoint).context("no checkpoint keys are trusted")?;
+    let role = state
+        .keys()
+        .role(Role::Checkpoint)
+        .context("no checkpoint keys are trusted")?;
     let trusted: Vec<PublicKey> = role
         .keys
         .iter()
@@ -134,7 +162,9 @@ fn policy(state: &State, signed: &SignedCheckpoint) -> anyhow::Result<LogPolicy>
         .collect();
     let note = signed.note();
     let signs = |key: &VerifierKey| {
-        note.signatures().iter().any(|s| key.is_named_by(s) && key.verify(note.text(), s).is_ok())
+        note.signatures()
+            .iter()
+            .any(|s| key.is_named_by(s) && key.verify(note.text(), s).is_ok())
     };
     let logs = trusted
         .iter()
@@ -157,8 +187,15 @@ fn policy(state: &State, signed: &SignedCheckpoint) -> anyhow::Result<LogPolicy>
     let voters = voters
         .iter()
         .map(|(id, key)| {
-            ensure!(trusted.contains(key), "the checkpoint key of node {id} is not trusted");
-            vkey(&format!("{origin}/voter/{id}"), SignatureKind::Cosignature, key)
+            ensure!(
+                trusted.contains(key),
+                "the checkpoint key of node {id} is not trusted"
+            );
+            vkey(
+                &format!("{origin}/voter/{id}"),
+                SignatureKind::Cosignature,
+                key,
+            )
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let policy = Policy::majority(&log, &voters, None)?;

@@ -7,6 +7,7 @@ mod checkin;
 mod cluster;
 mod completions;
 mod decide;
+mod demo;
 mod device;
 mod floor;
 mod init;
@@ -75,6 +76,7 @@ enum Group {
     #[command(subcommand)]
     Cluster(cluster::Cluster),
     Completions(completions::Completions),
+    Demo(demo::Demo),
 }
 
 impl CommandLine {
@@ -105,6 +107,7 @@ impl CommandLine {
             Group::Audit(audit) => audit.run(context).await,
             Group::Cluster(cluster) => cluster.run(context).await,
             Group::Completions(completions) => completions.run(context),
+            Group::Demo(demo) => demo.run(context).await,
         }
     }
 }

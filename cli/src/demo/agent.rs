@@ -73,7 +73,11 @@ impl Agent {
             std::fs::copy(image, &slot).with_context(|| slot.display().to_string())?;
         }
         std::fs::write(dir.join("active"), Slot::A.file())?;
-        Ok(Self { dir, active: Slot::A, boots: 1 })
+        Ok(Self {
+            dir,
+            active: Slot::A,
+            boots: 1,
+        })
     }
 
     /// How often it has booted.
@@ -122,7 +126,11 @@ impl Agent {
         }
         have += fetch(url, &path, have, None).await?;
         work.bytes.fetch_add(have, Ordering::Relaxed);
-        ensure!(have == payload.size, "fetched {have} bytes, the offer says {}", payload.size);
+        ensure!(
+            have == payload.size,
+            "fetched {have} bytes, the offer says {}",
+            payload.size
+        );
         let (found, _) = {
             let path = path.clone();
             tokio::task::spawn_blocking(move || payload::digest(&path)).await??
@@ -149,7 +157,9 @@ fn point_boot_at(dir: &Path, slot: Slot) -> std::io::Result<()> {
 /// Checks that enough distinct release keys signed the offer's manifest, and that the manifest
 /// speaks of the payload that is offered.
 fn check_signatures(offer: &Offer, keys: &KeySet) -> anyhow::Result<()> {
-    let role = keys.role(Role::Release).context("no release keys are known")?;
+    let role = keys
+        .role(Role::Release)
+        .context("no release keys are known")?;
     let message = pae(MANIFEST_PAYLOAD_TYPE, &offer.manifest);
     let mut good = BTreeSet::new();
     for signature in &offer.signatures {
@@ -160,7 +170,10 @@ fn check_signatures(offer: &Offer, keys: &KeySet) -> anyhow::Result<()> {
             continue;
         };
         let raw = tidegate_domain::id::PublicKey(key);
-        if !matches!(role.status(&raw), Some(KeyStatus::Trusted | KeyStatus::Retired)) {
+        if !matches!(
+            role.status(&raw),
+            Some(KeyStatus::Trusted | KeyStatus::Retired)
+        ) {
             continue;
         }
         let verifies = VerifyingKey::from_bytes(&key)
@@ -177,7 +190,10 @@ fn check_signatures(offer: &Offer, keys: &KeySet) -> anyhow::Result<()> {
     );
     let manifest: tidegate_domain::release::Manifest =
         tidegate_domain::canonical::decode(&offer.manifest)?;
-    ensure!(manifest.name.as_str() == offer.release, "the manifest is of another release");
+    ensure!(
+        manifest.name.as_str() == offer.release,
+        "the manifest is of another release"
+    );
     let payload = offer.payload.as_ref().context("the offer has no payload")?;
     let known: BTreeMap<&[u8], u64> = manifest
         .payloads
@@ -193,14 +209,12 @@ fn check_signatures(offer: &Offer, keys: &KeySet) -> anyhow::Result<()> {
 
 /// Fetches from byte `from` on, appending to the file; stops after `limit` bytes if there is one.
 /// Returns how many bytes came.
-async fn fetch(
-    url: &str,
-    path: &Path,
-    from: u64,
-    limit: Option<u64>,
-) -> anyhow::Result<u64> {
+async fn fetch(url: &str, path: &Path, from: u64, limit: Option<u64>) -> anyhow::Result<u64> {
     let uri: hyper::Uri = url.parse()?;
-    let authority = uri.authority().context("the payload URL has no host")?.clone();
+    let authority = uri
+        .authority()
+        .context("the payload URL has no host")?
+        .clone();
     let stream = tokio::net::TcpStream::connect(authority.as_str()).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -209,14 +223,29 @@ async fn fetch(
     if from > 0 {
         request = request.header(header::RANGE, format!("bytes={from}-"));
     }
-    let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
-    let expected = if from > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-    ensure!(response.status() == expected, "{url}: {}", response.status());
+    let response = sender
+        .send_request(request.body(Empty::<Bytes>::new())?)
+        .await?;
+    let expected = if from > 0 {
+        StatusCode::PARTIAL_CONTENT
+    } else {
+        StatusCode::OK
+    };
+    ensure!(
+        response.status() == expected,
+        "{url}: {}",
+        response.status()
+    );
     let mut body = response.into_body();
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)?;
     let mut got = 0;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
         let left = limit.map_or(u64::MAX, |limit| limit.saturating_sub(got));
         let take = usize::try_from(left).unwrap_or(usize::MAX).min(data.len());
         file.write_all(data.get(..take).unwrap_or_default())?;

@@ -46,7 +46,11 @@ impl Agents {
             let agent = Agent::provision(dir.join(&device.id), factory_image)?;
             tasks.spawn(site.clone().run(device, agent, stopped.clone()));
         }
-        Ok(Self { work: site.work, stop, tasks })
+        Ok(Self {
+            work: site.work,
+            stop,
+            tasks,
+        })
     }
 
     /// Stops all agents and waits until they have.
@@ -65,7 +69,11 @@ impl Site {
             if let Ok(endpoint) = Endpoint::from_shared(url.clone()) {
                 let mut client = DecisionClient::new(endpoint.connect_lazy());
                 // A node that does not answer costs one round; the next one is asked then.
-                if self.round(&mut client, &mut device, &mut agent).await.is_err() {
+                if self
+                    .round(&mut client, &mut device, &mut agent)
+                    .await
+                    .is_err()
+                {
                     node += 1;
                 }
             }
@@ -89,8 +97,11 @@ impl Site {
         let asked = Instant::now();
         let request = device.check_in(&self.plan.component, variant, self.plan.behaviour.as_ref());
         let answer = client.check_in(request).await?.into_inner();
-        self.counters.answered(&answer, asked.elapsed(), Instant::now());
-        let Some(offer) = device.take_answer(&answer) else { return Ok(()) };
+        self.counters
+            .answered(&answer, asked.elapsed(), Instant::now());
+        let Some(offer) = device.take_answer(&answer) else {
+            return Ok(());
+        };
         // The first agent loses its first connection half way, to show that it goes on from there.
         let first = device.number == self.plan.first && agent.boots() == 1;
         let size = offer.payload.as_ref().map_or(0, |payload| payload.size);

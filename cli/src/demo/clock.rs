@@ -12,7 +12,10 @@ pub(super) struct FastClock {
 impl FastClock {
     /// A clock that agrees with the machine's now and then runs ahead of it.
     pub(super) fn starting_now(factor: u64) -> Self {
-        Self { began: SystemClock.wall(), factor }
+        Self {
+            began: SystemClock.wall(),
+            factor,
+        }
     }
 
     /// How many times as fast it runs.
@@ -24,7 +27,11 @@ impl FastClock {
 impl Clock for FastClock {
     fn wall(&self) -> WallMs {
         let passed = SystemClock.wall().0.saturating_sub(self.began.0);
-        WallMs(self.began.0.saturating_add(passed.saturating_mul(self.factor)))
+        WallMs(
+            self.began
+                .0
+                .saturating_add(passed.saturating_mul(self.factor)),
+        )
     }
 
     fn boot(&self) -> BootInstant {

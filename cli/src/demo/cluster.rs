@@ -21,13 +21,19 @@ use tidegate_domain::{
     key::Role,
 };
 use tidegate_raft_store::{
+    Host, Listener, Node, NodeKeys,
     config::{NodeConfig, Peer},
-    node::{Host, Listener, Node, NodeKeys},
 };
-use tidegate_runtime::{Clock, SystemEntropy, disk::DirDisk};
+use tidegate_runtime::{
+    Clock, SystemEntropy,
+    disk::{DirDisk, OpenDirError},
+};
+use tokio::runtime::Runtime;
 
 /// Where the store nodes stand.
 const REGIONS: [&str; 3] = ["eu", "us", "ap"];
+/// How long the last calls of a killed node may take to end.
+const RESTART_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the cluster may take to elect a leader.
 const ELECTION_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -44,7 +50,33 @@ struct Store {
     id: u64,
     region: &'static str,
     address: SocketAddr,
+    running: Option<Running>,
+}
+
+/// A node and the threads that are all its own, so that a kill takes everything of it: tasks,
+/// connections and files, as the end of a process would.
+struct Running {
     node: Option<Node>,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.node = None;
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Store {
+    fn leads(&self) -> bool {
+        let node = self
+            .running
+            .as_ref()
+            .and_then(|running| running.node.as_ref());
+        node.is_some_and(Node::is_leader)
+    }
 }
 
 impl Cluster {
@@ -57,9 +89,22 @@ impl Cluster {
         let stores = REGIONS
             .iter()
             .zip(1..)
-            .map(|(region, id)| Ok(Store { id, region, address: free_address()?, node: None }))
+            .map(|(region, id)| {
+                Ok(Store {
+                    id,
+                    region,
+                    address: free_address()?,
+                    running: None,
+                })
+            })
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let mut cluster = Self { dir: dir.to_owned(), keys, clock, stores, decisions: None };
+        let mut cluster = Self {
+            dir: dir.to_owned(),
+            keys,
+            clock,
+            stores,
+            decisions: None,
+        };
         // The first node founds the cluster, so the others have to answer by then.
         for id in [2, 3, 1] {
             cluster.restart(id).await?;
@@ -70,13 +115,22 @@ impl Cluster {
 
     /// A client of all store nodes.
     pub(super) fn client(&self) -> anyhow::Result<StoreClient> {
-        let endpoints = self.stores.iter().map(|store| store.address.to_string()).collect();
-        Ok(StoreClient::new(ClientConfig::new(endpoints))?)
+        Ok(StoreClient::new(ClientConfig::new(self.endpoints()))?)
+    }
+
+    fn endpoints(&self) -> Vec<String> {
+        self.stores
+            .iter()
+            .map(|store| store.address.to_string())
+            .collect()
     }
 
     /// The store nodes as `http://host:port`.
     pub(super) fn store_urls(&self) -> Vec<String> {
-        self.stores.iter().map(|store| format!("http://{}", store.address)).collect()
+        self.stores
+            .iter()
+            .map(|store| format!("http://{}", store.address))
+            .collect()
     }
 
     /// The command that names the store nodes and the keys with which they cosign.
@@ -92,7 +146,9 @@ impl Cluster {
             })
         };
         let members = self.stores.iter().zip(keys).map(member);
-        Ok(ChangeMembership { members: members.collect::<anyhow::Result<Vec<_>>>()? })
+        Ok(ChangeMembership {
+            members: members.collect::<anyhow::Result<Vec<_>>>()?,
+        })
     }
 
     /// Starts the decision nodes.
@@ -100,7 +156,7 @@ impl Cluster {
         let dir = self.dir.with_file_name("decisions");
         let keys = self.keys.of(Role::Decision);
         let clock = Arc::clone(&self.clock);
-        let decisions = Decisions::start(&dir, &self.client()?, keys, &clock).await?;
+        let decisions = Decisions::start(&dir, &self.endpoints(), keys, &clock).await?;
         self.decisions = Some(decisions);
         story.tell("two decision nodes are open for check-ins, in regions eu and us");
         Ok(())
@@ -108,7 +164,9 @@ impl Cluster {
 
     /// The decision nodes as `http://host:port`.
     pub(super) fn decision_urls(&self) -> Vec<String> {
-        self.decisions.as_ref().map_or_else(Vec::new, Decisions::urls)
+        self.decisions
+            .as_ref()
+            .map_or_else(Vec::new, Decisions::urls)
     }
 
     /// Stops the decision nodes in order: their last reports are in the log when this returns.
@@ -130,23 +188,48 @@ impl Cluster {
         let leader = self.leader().await?;
         let store = self.stores.iter_mut().find(|store| store.id == leader);
         let store = store.context("the leader is no node of this demo")?;
-        store.node.take().context("the leader is not running")?.kill().await;
+        drop(store.running.take());
         Ok((leader, store.region))
     }
 
     /// Starts a node that does not run, on the disk that it left.
+    #[allow(clippy::disallowed_methods, reason = "the demo runs on real time only")]
     pub(super) async fn restart(&mut self, id: u64) -> anyhow::Result<()> {
         let config = self.config(id)?;
         let keys = self.node_keys(id)?;
+        // A killed node's last calls may still be under way in this process.
+        let asked = Instant::now();
+        let disk = loop {
+            match DirDisk::open(&config.data_dir) {
+                Ok(disk) => break disk,
+                Err(OpenDirError::InUse { .. }) if asked.elapsed() < RESTART_PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
         let host = Host {
-            disk: Arc::new(DirDisk::open(&config.data_dir)?),
+            disk: Arc::new(disk),
             clock: Arc::clone(&self.clock),
             entropy: Arc::new(SystemEntropy),
         };
-        let listener = Listener::bind(config.listen)?;
-        let node = Node::start(config, keys, listener, host).await?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name(format!("store-{id}"))
+            .enable_all()
+            .build()?;
+        let started = runtime.spawn(async move {
+            // The listener belongs to the runtime in which it is made.
+            let listener = Listener::bind(config.listen)?;
+            anyhow::Ok(Node::start(config, keys, listener, host).await?)
+        });
+        let mut running = Running {
+            node: None,
+            runtime: Some(runtime),
+        };
+        running.node = Some(started.await??);
         let store = self.stores.iter_mut().find(|store| store.id == id);
-        store.context("no such node")?.node = Some(node);
+        store.context("no such node")?.running = Some(running);
         Ok(())
     }
 
@@ -155,17 +238,23 @@ impl Cluster {
     async fn leader(&self) -> anyhow::Result<u64> {
         let asked = Instant::now();
         loop {
-            let leads = |store: &&Store| store.node.as_ref().is_some_and(Node::is_leader);
-            if let Some(store) = self.stores.iter().find(leads) {
+            if let Some(store) = self.stores.iter().find(|store| store.leads()) {
                 return Ok(store.id);
             }
-            ensure!(asked.elapsed() < ELECTION_PATIENCE, "the store nodes elect no leader");
+            ensure!(
+                asked.elapsed() < ELECTION_PATIENCE,
+                "the store nodes elect no leader"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
     fn config(&self, id: u64) -> anyhow::Result<NodeConfig> {
-        let this = self.stores.iter().find(|store| store.id == id).context("no such node")?;
+        let this = self
+            .stores
+            .iter()
+            .find(|store| store.id == id)
+            .context("no such node")?;
         let peers = self.stores.iter().map(|store| Peer {
             node_id: store.id,
             member: tidegate_raft_store::Member {

@@ -1,10 +1,75 @@
-//! draft
-use anyhow::Result;
+//! The demo's decision nodes.
+use super::{cluster::free_address, keyring::draw_key, setup::ORIGIN};
+use anyhow::Context;
 use std::{path::Path, sync::Arc};
-use tidegate_client::StoreClient;
-pub(super) struct Decisions;
+use tidegate_decision::{
+    config::{NodeConfig, NodeLimits},
+    engine::PseudonymKey,
+    node::{Node, Secrets, Surroundings},
+};
+use tidegate_domain::id::Region;
+use tidegate_runtime::{Clock, SystemEntropy, disk::DirDisk};
+
+/// Where the decision nodes stand.
+const REGIONS: [&str; 2] = ["eu", "us"];
+
+/// Running decision nodes.
+pub(super) struct Decisions {
+    nodes: Vec<Node>,
+}
+
 impl Decisions {
-    pub(super) async fn start(_: &Path, _: &StoreClient, _: &[ed25519_dalek::SigningKey], _: &Arc<dyn tidegate_runtime::Clock>) -> Result<Self> { todo!() }
-    pub(super) fn urls(&self) -> Vec<String> { todo!() }
-    pub(super) async fn stop(self) -> Result<()> { todo!() }
+    /// Starts one node for each region, with what it must not forget below `dir`.
+    pub(super) async fn start(
+        dir: &Path,
+        stores: &[String],
+        keys: &[ed25519_dalek::SigningKey],
+        clock: &Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
+        // All nodes of a fleet hide device ids with the same secret.
+        let pseudonyms = PseudonymKey::new(draw_key()?.to_bytes());
+        let mut nodes = Vec::new();
+        for (region, key) in REGIONS.iter().zip(keys) {
+            let listen = free_address()?;
+            let config = NodeConfig {
+                origin: ORIGIN.to_owned(),
+                store: stores.to_vec(),
+                region: Region::new(*region)?,
+                listen,
+                http: None,
+                advertise: listen.to_string(),
+                renew_every: NodeConfig::RENEW_EVERY,
+                limits: NodeLimits::default(),
+            };
+            let secrets = Secrets {
+                signing: key.clone(),
+                pseudonyms: pseudonyms.clone(),
+            };
+            let surroundings = Surroundings {
+                clock: Arc::clone(clock),
+                entropy: Arc::new(SystemEntropy),
+                disk: Arc::new(DirDisk::open(dir.join(region))?),
+            };
+            nodes.push(Node::start(config, secrets, surroundings).await?);
+        }
+        Ok(Self { nodes })
+    }
+
+    /// The nodes as `http://host:port`, for gRPC.
+    pub(super) fn urls(&self) -> Vec<String> {
+        self.nodes
+            .iter()
+            .map(|node| format!("http://{}", node.address()))
+            .collect()
+    }
+
+    /// Stops all nodes; their last reports are in the log when this returns.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        for node in self.nodes {
+            node.shutdown()
+                .await
+                .context("a decision node could not close its session")?;
+        }
+        Ok(())
+    }
 }

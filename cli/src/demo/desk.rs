@@ -8,25 +8,41 @@ use tidegate_domain::{
     Command, Outcome, Rejection,
     command::{Proposal, VALIDITY_MAX, seal},
     event::Event,
-    id::{CommandId, Index, LogTime},
+    id::{CommandId, Index, LogTime, Millis},
     key::Role,
 };
+use tidegate_runtime::Clock;
 
 /// Signs with the demo's keys and talks to its cluster.
 pub(super) struct Desk {
     pub(super) client: StoreClient,
     pub(super) keys: Arc<Keyring>,
     pub(super) origin: String,
+    clock: Arc<dyn Clock>,
     acknowledged: Mutex<Vec<(Index, CommandId)>>,
 }
+
+/// How far log time may be behind the desk's clock, which runs fast.
+const SLACK: Millis = Millis(24 * 3_600_000);
 
 /// What became of a command, with its rejection told apart.
 pub(super) type Answer = Result<(Index, Vec<Event>), Rejection>;
 
 impl Desk {
-    pub(super) fn new(client: StoreClient, keys: Arc<Keyring>, origin: &str) -> Self {
+    pub(super) fn new(
+        client: StoreClient,
+        keys: Arc<Keyring>,
+        origin: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let origin = origin.to_owned();
-        Self { client, keys, origin, acknowledged: Mutex::default() }
+        Self {
+            client,
+            keys,
+            origin,
+            clock,
+            acknowledged: Mutex::default(),
+        }
     }
 
     /// What the cluster knows now, linearizable.
@@ -37,7 +53,11 @@ impl Desk {
 
     /// Proposes a command that one operator signs. A rejection is an answer.
     pub(super) async fn ask(&self, command: impl Into<Command>) -> anyhow::Result<Answer> {
-        let key = self.keys.of(Role::Operator).first().context("there is no operator key")?;
+        let key = self
+            .keys
+            .of(Role::Operator)
+            .first()
+            .context("there is no operator key")?;
         self.propose(command.into(), &[key]).await
     }
 
@@ -45,7 +65,10 @@ impl Desk {
     pub(super) async fn order(&self, command: impl Into<Command>) -> anyhow::Result<Vec<Event>> {
         let command = command.into();
         let name = command.name();
-        let (_, events) = self.ask(command).await?.with_context(|| format!("{name} was refused"))?;
+        let (_, events) = self
+            .ask(command)
+            .await?
+            .with_context(|| format!("{name} was refused"))?;
         Ok(events)
     }
 
@@ -68,13 +91,14 @@ impl Desk {
         let view = self.look().await?;
         let mut id = [0; 16];
         getrandom::fill(&mut id).context("the system gives no randomness")?;
-        let not_before = view.state().meta().time;
+        let now = LogTime(self.clock.wall().0);
+        let not_before = LogTime(now.0.saturating_sub(SLACK.0));
         let proposal = Proposal {
             origin: self.origin.clone(),
             id: CommandId(id),
             epoch: view.state().keys().epoch,
             not_before,
-            not_after: LogTime(not_before.0.saturating_add(VALIDITY_MAX.0)),
+            not_after: not_before.after(VALIDITY_MAX),
             base: view.base(),
             command,
             expected_revision: None,
@@ -93,6 +117,9 @@ impl Desk {
 
     /// Every command that the cluster acknowledged, and where.
     pub(super) fn acknowledged(&self) -> Vec<(Index, CommandId)> {
-        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.acknowledged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }

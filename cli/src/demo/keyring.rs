@@ -26,7 +26,9 @@ impl Keyring {
         let roles = plan
             .into_iter()
             .map(|(role, threshold, count)| {
-                let keys = (0..count).map(|_| draw_key()).collect::<anyhow::Result<Vec<_>>>()?;
+                let keys = (0..count)
+                    .map(|_| draw_key())
+                    .collect::<anyhow::Result<Vec<_>>>()?;
                 Ok((role, threshold, keys))
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
@@ -65,11 +67,18 @@ impl Keyring {
                 .enumerate()
                 .map(|(number, key)| {
                     let name = KeyName::new(format!("{role}-{}", number + 1))?;
-                    Ok(ProposedKey { key: public(key), name })
+                    Ok(ProposedKey {
+                        key: public(key),
+                        name,
+                    })
                 })
                 .collect::<anyhow::Result<Vec<_>>>()?;
             keys.sort_by_key(|key| key.key);
-            Ok(ProposedRole { role: *role, threshold: *threshold, keys })
+            Ok(ProposedRole {
+                role: *role,
+                threshold: *threshold,
+                keys,
+            })
         };
         self.roles.iter().map(role).collect()
     }

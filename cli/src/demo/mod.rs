@@ -163,7 +163,11 @@ fn summarize(
         audit_verified: proof.verified,
         tamper_detected_at: proof.tamper_detected_at,
         seconds: stage.story.began().elapsed().as_secs_f64(),
-        ok: stage.story.expectations().iter().all(|expectation| expectation.held),
+        ok: stage
+            .story
+            .expectations()
+            .iter()
+            .all(|expectation| expectation.held),
     }
 }
 
@@ -172,25 +176,41 @@ fn table(summary: &Summary) -> Vec<(&'static str, String)> {
     vec![
         ("devices", s.devices.to_string()),
         ("check-ins answered", s.check_ins.to_string()),
-        ("answer time, 99th percentile", format!("{:.1} ms", s.check_in_p99_ms)),
+        (
+            "answer time, 99th percentile",
+            format!("{:.1} ms", s.check_in_p99_ms),
+        ),
         ("offers", s.offers.to_string()),
         ("verified after boot", s.verified.to_string()),
         ("failed", s.failed.to_string()),
         ("went back", s.returned.to_string()),
-        ("payloads written to slots", s.payloads_installed.to_string()),
+        (
+            "payloads written to slots",
+            s.payloads_installed.to_string(),
+        ),
         ("leader kills", s.leader_kills.to_string()),
-        ("longest wait without a leader", format!("{} ms", s.leaderless_ms)),
+        (
+            "longest wait without a leader",
+            format!("{} ms", s.leaderless_ms),
+        ),
         ("commands acknowledged", s.commands_acknowledged.to_string()),
         ("… of these lost", s.acknowledged_commands_lost.to_string()),
         ("rollouts halted", s.halted_rollouts.to_string()),
-        ("last offer after the halt", format!("{} ms", s.last_offer_after_halt_ms)),
+        (
+            "last offer after the halt",
+            format!("{} ms", s.last_offer_after_halt_ms),
+        ),
         ("… the bound is", format!("{} ms", s.halt_bound_ms)),
         ("refused for a floor", s.floor_refusals.to_string()),
         ("audit entries", s.audit_entries.to_string()),
-        ("audit verified", if s.audit_verified { "yes" } else { "no" }.to_owned()),
+        (
+            "audit verified",
+            if s.audit_verified { "yes" } else { "no" }.to_owned(),
+        ),
         (
             "tampering found at entry",
-            s.tamper_detected_at.map_or_else(|| "not found".to_owned(), |at| at.to_string()),
+            s.tamper_detected_at
+                .map_or_else(|| "not found".to_owned(), |at| at.to_string()),
         ),
         ("seconds", format!("{:.1}", s.seconds)),
     ]

@@ -62,7 +62,8 @@ impl tidegate_client::Observer for Witness {
         }
         seen.note(view.state(), &self.story);
         drop(seen);
-        self.state.send_replace(Some(Arc::new(view.state().clone())));
+        self.state
+            .send_replace(Some(Arc::new(view.state().clone())));
     }
 }
 
@@ -77,24 +78,41 @@ impl Observer {
     ) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (sender, state) = watch::channel(None);
-        let witness =
-            Witness { seen: Arc::clone(&seen), story: Arc::clone(&story), state: sender };
+        let witness = Witness {
+            seen: Arc::clone(&seen),
+            story: Arc::clone(&story),
+            state: sender,
+        };
         let config = FollowerConfig::new(desk.origin.clone());
         let follower = Follower::start(desk.client.clone(), config, clock, high_water, witness);
         let noted = Arc::clone(&seen);
         let sampler = tokio::spawn(async move {
             loop {
                 let sample = sample(&story, &counters);
-                noted.lock().unwrap_or_else(PoisonError::into_inner).samples.push(sample);
+                noted
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .samples
+                    .push(sample);
                 tokio::time::sleep(SAMPLE_EVERY).await;
             }
         });
-        Self { seen, state, _follower: follower, sampler }
+        Self {
+            seen,
+            state,
+            _follower: follower,
+            sampler,
+        }
     }
 
     /// When the halt of a rollout was seen to be committed.
     pub(super) fn halted_at(&self, rollout: RolloutId) -> Option<Instant> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).halts.get(&rollout).copied()
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .halts
+            .get(&rollout)
+            .copied()
     }
 
     /// Waits until the state is as wanted; `false` if it never was within `limit`.
@@ -103,11 +121,18 @@ impl Observer {
         let deadline = Instant::now() + limit;
         let mut state = self.state.clone();
         loop {
-            if state.borrow_and_update().as_ref().is_some_and(|state| wanted(state)) {
+            if state
+                .borrow_and_update()
+                .as_ref()
+                .is_some_and(|state| wanted(state))
+            {
                 return true;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if !matches!(tokio::time::timeout(left, state.changed()).await, Ok(Ok(()))) {
+            if !matches!(
+                tokio::time::timeout(left, state.changed()).await,
+                Ok(Ok(()))
+            ) {
                 return false;
             }
         }
@@ -211,10 +236,22 @@ impl Seen {
         match &rollout.life {
             Life::Halted { cause, .. } | Life::RollingBack { cause, .. } => {
                 let text = format!("{release} is {name}: {}", super::words::halt_cause(cause));
-                story.mark(Mark::Halt, if name == "halted" { "halt" } else { "halt, return" }, text);
+                story.mark(
+                    Mark::Halt,
+                    if name == "halted" {
+                        "halt"
+                    } else {
+                        "halt, return"
+                    },
+                    text,
+                );
             }
             Life::Completed { .. } => {
-                story.mark(Mark::Info, "completed", format!("{release} is complete: the new baseline"));
+                story.mark(
+                    Mark::Info,
+                    "completed",
+                    format!("{release} is complete: the new baseline"),
+                );
             }
             Life::Draft
             | Life::Approved

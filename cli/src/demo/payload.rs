@@ -19,7 +19,9 @@ pub(super) struct PayloadFile {
 
 /// Serves a directory of payloads on a free loopback port until the process ends.
 pub(super) async fn serve(dir: PathBuf) -> anyhow::Result<SocketAddr> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("payload server")?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .context("payload server")?;
     let address = listener.local_addr()?;
     let app = Router::new().fallback_service(ServeDir::new(dir));
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -42,7 +44,11 @@ pub(super) fn publish(
         std::io::Write::write_all(&mut file, note.as_bytes())?;
     }
     let (sha256, size) = digest(&target)?;
-    Ok(PayloadFile { name: name.to_owned(), sha256, size })
+    Ok(PayloadFile {
+        name: name.to_owned(),
+        sha256,
+        size,
+    })
 }
 
 /// SHA-256 and length of a file.
@@ -51,7 +57,9 @@ pub(super) fn digest(path: &Path) -> anyhow::Result<([u8; 32], u64)> {
     let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 16]);
     loop {
         let read = file.read(&mut buffer)?;
-        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
+            break;
+        };
         hasher.update(bytes);
         size += read as u64;
     }

@@ -4,7 +4,9 @@ use crate::export;
 use anyhow::{Context, ensure};
 use std::path::{Path, PathBuf};
 use tidegate_audit_log::{
-    Entry, Export, Policy, Report, detached::Commitment, directory::FsDirectory,
+    Entry, Export, Policy, Report,
+    detached::Commitment,
+    directory::FsDirectory,
     verify::{AllOpaque, Options, verify},
 };
 use tidegate_domain::id::{CommandId, Index};
@@ -23,11 +25,12 @@ pub(super) struct Proof {
 
 /// Exports, verifies, looks for every acknowledged command, and flips one byte of a copy.
 pub(super) async fn prove(stage: &mut Stage) -> anyhow::Result<Proof> {
-    stage.story.act("5. The log is exported, verified offline, and tampered with");
+    stage
+        .story
+        .act("5. The log is exported, verified offline, and tampered with");
     let audit = stage.options.out.join("audit");
     let view = stage.desk.look().await?;
-    let exported =
-        export::export(&stage.cluster.store_urls(), &view, &audit, &|_, _| {}).await?;
+    let exported = export::export(&stage.cluster.store_urls(), &view, &audit, &|_, _| {}).await?;
     stage.story.tell(format!(
         "{} entries are exported; {} of 3 voters cosigned the checkpoint",
         exported.entries,
@@ -67,17 +70,35 @@ fn examine(
         verified: report.ok && report.authentic,
         tamper_detected_at: found.first_bad.as_ref().map(|bad| bad.index),
     };
-    let complaint = found.first_bad.map_or_else(String::new, |bad| bad.to_string());
-    Ok(Examined { proof, acknowledged: acknowledged.len(), flipped, complaint })
+    let complaint = found
+        .first_bad
+        .map_or_else(String::new, |bad| bad.to_string());
+    Ok(Examined {
+        proof,
+        acknowledged: acknowledged.len(),
+        flipped,
+        complaint,
+    })
 }
 
 impl Stage {
     fn tell_examined(&self, examined: &Examined) {
-        let Examined { proof, acknowledged, flipped, complaint } = examined;
-        self.story.tell(format!("one byte of entry {flipped} of a copy is flipped: {complaint}"));
+        let Examined {
+            proof,
+            acknowledged,
+            flipped,
+            complaint,
+        } = examined;
+        self.story.tell(format!(
+            "one byte of entry {flipped} of a copy is flipped: {complaint}"
+        ));
         self.story.expect(
             "the export is verified under its policy",
-            if proof.verified { "verified" } else { "refused" },
+            if proof.verified {
+                "verified"
+            } else {
+                "refused"
+            },
             proof.verified,
         );
         self.story.expect(
@@ -87,7 +108,9 @@ impl Stage {
         );
         self.story.expect(
             format!("the verifier names entry {flipped}, which was tampered with"),
-            proof.tamper_detected_at.map_or_else(|| "nothing".to_owned(), |at| at.to_string()),
+            proof
+                .tamper_detected_at
+                .map_or_else(|| "nothing".to_owned(), |at| at.to_string()),
             proof.tamper_detected_at == Some(*flipped),
         );
     }
@@ -97,16 +120,15 @@ impl Stage {
 fn check(dir: &Path) -> anyhow::Result<Report> {
     let policy = std::fs::read(dir.join("policy")).context("reading the policy")?;
     let policy = Policy::parse(&policy)?;
-    let options = Options { policy: Some(&policy), ..Options::default() };
+    let options = Options {
+        policy: Some(&policy),
+        ..Options::default()
+    };
     Ok(verify(&FsDirectory::new(dir), &options, &mut AllOpaque)?)
 }
 
 /// Counts acknowledged commands whose id does not stand in the entry that was acknowledged.
-fn count_lost(
-    dir: &Path,
-    size: u64,
-    acknowledged: &[(Index, CommandId)],
-) -> anyhow::Result<u64> {
+fn count_lost(dir: &Path, size: u64, acknowledged: &[(Index, CommandId)]) -> anyhow::Result<u64> {
     let directory = FsDirectory::new(dir);
     let export = Export::new(&directory);
     let mut lost = 0;
@@ -145,7 +167,9 @@ fn flip_in_the_middle(dir: &Path, size: u64) -> anyhow::Result<u64> {
     files_below(&dir.join("tile").join("entries"), &mut bundles)?;
     for path in bundles {
         let mut bytes = std::fs::read(&path)?;
-        let found = bytes.windows(entry.len()).position(|window| window == entry);
+        let found = bytes
+            .windows(entry.len())
+            .position(|window| window == entry);
         if let Some(byte) = found.and_then(|at| bytes.get_mut(at + entry.len() - 1)) {
             *byte ^= 1;
             std::fs::write(&path, &bytes)?;

@@ -31,12 +31,10 @@ const AGENTS: u64 = 50;
 /// The hardware model on which the bad release does not boot.
 const FRAIL_MODEL: &str = "cam-z9";
 /// The fleet's variants.
-const VARIANTS: [&str; 6] = [
+const VARIANTS: [&str; 4] = [
     "cam-x1/r1/eu/none",
-    "cam-x1/r2/eu/none",
     "cam-x1/r2/us/none",
     "cam-x2/r1/us/none",
-    "cam-z9/r1/eu/none",
     "cam-z9/r1/ap/none",
 ];
 
@@ -94,15 +92,27 @@ pub(super) fn check_out_dir(out: &Path) -> anyhow::Result<()> {
 
 /// Raises the curtain: everything runs, nothing is offered yet.
 pub(super) async fn raise(options: &Options) -> anyhow::Result<Stage> {
-    ensure!(options.devices > AGENTS, "the demo needs more than {AGENTS} devices");
+    ensure!(
+        options.devices > AGENTS,
+        "the demo needs more than {AGENTS} devices"
+    );
     let clock = FastClock::starting_now(options.hours_per_second.saturating_mul(3_600));
     let story = Arc::new(Story::begin(clock, options.quiet, options.colour));
     story.act("1. A cluster in three regions, and its keys");
     let keys = Arc::new(Keyring::draw(3, 2)?);
-    let mut cluster =
-        Cluster::start(&options.out.join("stores"), Arc::clone(&keys), Arc::new(clock)).await?;
+    let mut cluster = Cluster::start(
+        &options.out.join("stores"),
+        Arc::clone(&keys),
+        Arc::new(clock),
+    )
+    .await?;
     story.tell("three store nodes run, in regions eu, us and ap");
-    let desk = Arc::new(Desk::new(cluster.client()?, Arc::clone(&keys), ORIGIN));
+    let desk = Arc::new(Desk::new(
+        cluster.client()?,
+        Arc::clone(&keys),
+        ORIGIN,
+        Arc::new(clock),
+    ));
     hold_ceremony(&desk, &story).await?;
     desk.resolve(cluster.membership()?).await?;
     register_variants(&desk, &story).await?;
@@ -145,12 +155,19 @@ pub(super) async fn raise(options: &Options) -> anyhow::Result<Stage> {
 }
 
 async fn hold_ceremony(desk: &Desk, story: &Story) -> anyhow::Result<()> {
-    let rotate =
-        RotateKeys { epoch: Epoch(1), roles: desk.keys.proposed()?, strand: false };
+    let rotate = RotateKeys {
+        epoch: Epoch(1),
+        roles: desk.keys.proposed()?,
+        strand: false,
+    };
     let roots = desk.keys.quorum(Role::Root);
     let answer = desk.propose(rotate.into(), &roots).await?;
     answer.context("the key ceremony was refused")?;
-    story.mark(Mark::Info, "ceremony", "key ceremony: two of three root keys signed epoch 1");
+    story.mark(
+        Mark::Info,
+        "ceremony",
+        "key ceremony: two of three root keys signed epoch 1",
+    );
     let mut config = desk.look().await?.state().config().clone();
     config.report_interval = Millis(500);
     desk.resolve(SetClusterConfig { config }).await?;
@@ -159,14 +176,23 @@ async fn hold_ceremony(desk: &Desk, story: &Story) -> anyhow::Result<()> {
 
 async fn register_variants(desk: &Desk, story: &Story) -> anyhow::Result<()> {
     for variant in variants()?.iter() {
-        desk.order(RegisterVariant { traits: variant.clone() }).await?;
+        desk.order(RegisterVariant {
+            traits: variant.clone(),
+        })
+        .await?;
     }
-    story.tell(format!("{} hardware variants are registered", VARIANTS.len()));
+    story.tell(format!(
+        "{} hardware variants are registered",
+        VARIANTS.len()
+    ));
     Ok(())
 }
 
 fn variants() -> anyhow::Result<Arc<Vec<VariantTraits>>> {
-    let parsed = VARIANTS.iter().map(|text| Ok(text.parse()?)).collect::<anyhow::Result<_>>()?;
+    let parsed = VARIANTS
+        .iter()
+        .map(|text| Ok(text.parse()?))
+        .collect::<anyhow::Result<_>>()?;
     Ok(Arc::new(parsed))
 }
 
@@ -177,7 +203,8 @@ impl Stage {
         let spec = super::rollouts::factory_spec()?;
         let rollout = super::rollouts::begin(&self.desk, spec).await?;
         super::rollouts::complete_by_override(&self.desk, rollout).await?;
-        self.story.tell("a quorum declares detector-v3.1, which is in all devices, the baseline");
+        self.story
+            .tell("a quorum declares detector-v3.1, which is in all devices, the baseline");
         Ok(())
     }
 
@@ -191,13 +218,20 @@ impl Stage {
             install_time: Duration::from_millis(1_500),
             variants: variants()?,
             component: COMPONENT.into(),
-            running: Running { version: "3.1.0".into(), security_version: 1 },
+            running: Running {
+                version: "3.1.0".into(),
+                security_version: 1,
+            },
             behaviour: Arc::new(BrokenOn {
                 release: "detector-v3.3".into(),
                 model: FRAIL_MODEL.into(),
             }),
         };
-        let agents = Plan { devices: AGENTS, first: 0, ..plan.clone() };
+        let agents = Plan {
+            devices: AGENTS,
+            first: 0,
+            ..plan.clone()
+        };
         let keys = self.desk.look().await?.state().keys().clone();
         let (dir, image) = (
             self.options.out.join("devices"),
@@ -224,11 +258,14 @@ impl Stage {
     ) -> anyhow::Result<()> {
         let dir = self.options.out.join("payloads");
         let (file, source) = (name.to_owned(), self.source.clone());
-        let note = if security_version == 1 { String::new() } else { format!("\n{name}\n") };
-        let payload = tokio::task::spawn_blocking(move || {
-            payload::publish(&dir, &file, &source, &note)
-        })
-        .await??;
+        let note = if security_version == 1 {
+            String::new()
+        } else {
+            format!("\n{name}\n")
+        };
+        let payload =
+            tokio::task::spawn_blocking(move || payload::publish(&dir, &file, &source, &note))
+                .await??;
         let manifest = self.manifest(name, version, security_version, &payload)?;
         let manifest = tidegate_domain::canonical::encode(&manifest);
         let message = pae(MANIFEST_PAYLOAD_TYPE, &manifest);
@@ -239,13 +276,16 @@ impl Stage {
             .into_iter()
             .map(|key| tidegate_domain::command::Signature {
                 key: super::keyring::public(key),
-                signature: SignatureBytes(
-                    ed25519_dalek::Signer::sign(key, &message).to_bytes(),
-                ),
+                signature: SignatureBytes(ed25519_dalek::Signer::sign(key, &message).to_bytes()),
             })
             .collect();
         signatures.sort_by_key(|signature| signature.key);
-        self.desk.order(RegisterRelease { manifest, signatures }).await?;
+        self.desk
+            .order(RegisterRelease {
+                manifest,
+                signatures,
+            })
+            .await?;
         self.story.tell(format!(
             "release {name} is registered: {} bytes, signed by two of three release keys",
             payload.size

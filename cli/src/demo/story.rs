@@ -60,7 +60,14 @@ impl Story {
     #[allow(clippy::disallowed_methods, reason = "the demo runs on real time only")]
     pub(super) fn begin(clock: super::clock::FastClock, quiet: bool, colour: bool) -> Self {
         let log_began = clock.wall().0;
-        Self { began: Instant::now(), log_began, clock, quiet, colour, told: Mutex::default() }
+        Self {
+            began: Instant::now(),
+            log_began,
+            clock,
+            quiet,
+            colour,
+            told: Mutex::default(),
+        }
     }
 
     /// When it began.
@@ -72,7 +79,12 @@ impl Story {
     pub(super) fn log_time(&self) -> String {
         const MINUTE_MS: u64 = 60_000;
         let minutes = self.clock.wall().0.saturating_sub(self.log_began) / MINUTE_MS;
-        format!("day {} {:02}:{:02}", minutes / 1_440, minutes / 60 % 24, minutes % 60)
+        format!(
+            "day {} {:02}:{:02}",
+            minutes / 1_440,
+            minutes / 60 % 24,
+            minutes % 60
+        )
     }
 
     /// Begins the next act.
@@ -116,15 +128,30 @@ impl Story {
 
     fn push(&self, text: String, mark: Option<Mark>, short: Option<&'static str>) {
         let (t_ms, log_time) = (self.elapsed_ms(), self.log_time());
-        self.print(&format!("{:>6.1} s  {log_time:<12}  {text}", t_ms as f64 / 1_000.0));
+        self.print(&format!(
+            "{:>6.1} s  {log_time:<12}  {text}",
+            t_ms as f64 / 1_000.0
+        ));
         self.with(|told| {
             let act = told.act.clone();
-            told.lines.push(Line { t_ms, log_time, act, text, mark, short });
+            told.lines.push(Line {
+                t_ms,
+                log_time,
+                act,
+                text,
+                mark,
+                short,
+            });
         });
     }
 
     fn with<R>(&self, work: impl FnOnce(&mut Told) -> R) -> R {
-        work(&mut self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        work(
+            &mut self
+                .told
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
     }
 
     fn print(&self, text: &str) {

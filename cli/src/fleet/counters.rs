@@ -65,11 +65,16 @@ impl Counters {
         if let Some(reason) = answer.reasons.first() {
             *lock(&self.reasons).entry(reason.code.clone()).or_default() += 1;
         }
-        let Some(offer) = answer.offer.as_ref() else { return };
+        let Some(offer) = answer.offer.as_ref() else {
+            return;
+        };
         match answer.verdict() {
             Verdict::Offer => {
                 bump(&self.offers);
-                lock(&self.offered).entry(offer.release.clone()).or_default().push(now);
+                lock(&self.offered)
+                    .entry(offer.release.clone())
+                    .or_default()
+                    .push(now);
             }
             Verdict::Return => bump(&self.returns),
             Verdict::Wait | Verdict::None | Verdict::Unspecified => {}
@@ -92,7 +97,9 @@ impl Counters {
 
     /// When a release was last offered to any device.
     pub(crate) fn last_offer(&self, release: &str) -> Option<Instant> {
-        lock(&self.offered).get(release).and_then(|times| times.iter().max().copied())
+        lock(&self.offered)
+            .get(release)
+            .and_then(|times| times.iter().max().copied())
     }
 
     /// How often a release was offered after a moment.
@@ -118,7 +125,9 @@ fn bump(counter: &AtomicU64) {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// A histogram of answer times with eight steps to each doubling, from 1 µs on.
@@ -132,7 +141,9 @@ const DOUBLINGS: usize = 27;
 
 impl Default for Latency {
     fn default() -> Self {
-        Self { buckets: (0..STEPS * DOUBLINGS).map(|_| AtomicU64::new(0)).collect() }
+        Self {
+            buckets: (0..STEPS * DOUBLINGS).map(|_| AtomicU64::new(0)).collect(),
+        }
     }
 }
 
@@ -148,7 +159,11 @@ impl Latency {
     }
 
     fn percentile(&self, share_ppm: u64) -> Duration {
-        let counts: Vec<u64> = self.buckets.iter().map(|b| b.load(Ordering::Relaxed)).collect();
+        let counts: Vec<u64> = self
+            .buckets
+            .iter()
+            .map(|b| b.load(Ordering::Relaxed))
+            .collect();
         let rank = (counts.iter().sum::<u64>() * share_ppm).div_ceil(1_000_000);
         let mut seen = 0;
         for (bucket, count) in counts.iter().enumerate() {
@@ -175,7 +190,10 @@ mod tests {
         }
         for (share, exact) in [(500_000, 500), (990_000, 990), (1_000_000, 1_000)] {
             let found = u64::try_from(latency.percentile(share).as_micros()).unwrap();
-            assert!(found >= exact && found <= exact + exact / 8 + 1, "{share}: {found}");
+            assert!(
+                found >= exact && found <= exact + exact / 8 + 1,
+                "{share}: {found}"
+            );
         }
     }
 

@@ -2,8 +2,9 @@
 use std::time::Instant;
 use tidegate_domain::variant::VariantTraits;
 use tidegate_proto::v1::{
-    CheckInRequest, CheckInResponse, ComponentMetrics, InstallStage, NetworkKind, Offer, OutcomeFailure, OutcomeKind,
-    OutcomeReport, PowerSource, ReleaseMetrics, RunningComponent, Verdict,
+    CheckInRequest, CheckInResponse, ComponentMetrics, InstallStage, NetworkKind, Offer,
+    OutcomeFailure, OutcomeKind, OutcomeReport, PowerSource, ReleaseMetrics, RunningComponent,
+    Verdict,
 };
 
 /// What runs on a device.
@@ -68,7 +69,13 @@ pub(crate) fn healthy_metrics(device: u64) -> ReleaseMetrics {
     if let Some(bucket) = latency_counts.get_mut(typical) {
         *bucket = 100;
     }
-    ReleaseMetrics { errors: 0, operations: 100, correct: 95, labelled: 100, latency_counts }
+    ReleaseMetrics {
+        errors: 0,
+        operations: 100,
+        correct: 95,
+        labelled: 100,
+        latency_counts,
+    }
 }
 
 /// A device of a simulated fleet.
@@ -119,7 +126,10 @@ impl Device {
     /// Takes an answer in. Returns what is to be installed, if anything is.
     pub(crate) fn take_answer<'a>(&mut self, answer: &'a CheckInResponse) -> Option<&'a Offer> {
         let wanted = matches!(answer.verdict(), Verdict::Offer | Verdict::Return);
-        answer.offer.as_ref().filter(|_| wanted && self.install.is_none())
+        answer
+            .offer
+            .as_ref()
+            .filter(|_| wanted && self.install.is_none())
     }
 
     /// Ends an install. Returns what is to be reported.
@@ -131,8 +141,7 @@ impl Device {
         behaviour: &dyn Behaviour,
     ) -> OutcomeReport {
         self.boots += 1;
-        let failed =
-            !install.going_back && behaviour.fails(&install.release, self.number, variant);
+        let failed = !install.going_back && behaviour.fails(&install.release, self.number, variant);
         let mut report = OutcomeReport {
             device_id: self.id.clone(),
             exposure_token: install.token.clone(),
@@ -141,7 +150,10 @@ impl Device {
         };
         if failed {
             report.set_kind(OutcomeKind::Failed);
-            let mut failure = OutcomeFailure { code: "E_BOOT_HANG".into(), ..Default::default() };
+            let mut failure = OutcomeFailure {
+                code: "E_BOOT_HANG".into(),
+                ..Default::default()
+            };
             failure.set_stage(InstallStage::Boot);
             report.failure = Some(failure);
             self.boots += 1;

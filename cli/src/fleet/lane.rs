@@ -11,8 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tidegate_proto::v1::{
-    CheckInRequest, CheckInResponse, OutcomeReport, Verdict,
-    decision_client::DecisionClient,
+    CheckInRequest, CheckInResponse, OutcomeReport, Verdict, decision_client::DecisionClient,
 };
 use tokio::sync::{mpsc, watch};
 use tonic::transport::{Channel, Endpoint};
@@ -36,7 +35,10 @@ pub(super) struct Lane {
 
 impl Lane {
     /// The lane that serves every `of`-th device.
-    #[allow(clippy::disallowed_methods, reason = "a load generator runs on real time only")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a load generator runs on real time only"
+    )]
     pub(super) fn new(plan: &Plan, number: u64, of: u64, counters: Arc<Counters>) -> Self {
         let now = Instant::now();
         let mut lane = Self {
@@ -59,7 +61,9 @@ impl Lane {
     /// Runs until told to stop; a lost connection goes on at the next node.
     pub(super) async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         while !*stopped.borrow() {
-            let Some(url) = self.plan.nodes.get(self.node) else { return };
+            let Some(url) = self.plan.nodes.get(self.node) else {
+                return;
+            };
             if let Ok(endpoint) = Endpoint::from_shared(url.clone()) {
                 let channel = endpoint.tcp_nodelay(true).connect_lazy();
                 if self.stream(channel, &mut stopped).await.is_ok() {
@@ -74,7 +78,10 @@ impl Lane {
     }
 
     /// Serves one stream. `Ok` when told to stop, the error when the stream is lost.
-    #[allow(clippy::disallowed_methods, reason = "a load generator runs on real time only")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a load generator runs on real time only"
+    )]
     async fn stream(
         &mut self,
         channel: Channel,
@@ -88,8 +95,15 @@ impl Lane {
         let mut answers = client.check_in_stream(outgoing).await?.into_inner();
         loop {
             let full = self.in_flight.len() >= IN_FLIGHT_MAX;
-            let next = self.due.peek().map(|Reverse((at, _))| *at).filter(|_| !full);
-            let oldest = self.in_flight.front().map(|(_, _, sent)| *sent + ANSWER_TIMEOUT);
+            let next = self
+                .due
+                .peek()
+                .map(|Reverse((at, _))| *at)
+                .filter(|_| !full);
+            let oldest = self
+                .in_flight
+                .front()
+                .map(|(_, _, sent)| *sent + ANSWER_TIMEOUT);
             tokio::select! {
                 biased;
                 _ = stopped.changed() => return Ok(()),
@@ -104,16 +118,25 @@ impl Lane {
     }
 
     /// Serves the device whose time has come: ends its install, then checks it in.
-    #[allow(clippy::disallowed_methods, reason = "a load generator runs on real time only")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a load generator runs on real time only"
+    )]
     async fn serve_next(
         &mut self,
         requests: &mpsc::Sender<CheckInRequest>,
         channel: &Channel,
     ) -> Result<(), tonic::Status> {
-        let Some(Reverse((_, at))) = self.due.pop() else { return Ok(()) };
+        let Some(Reverse((_, at))) = self.due.pop() else {
+            return Ok(());
+        };
         let now = Instant::now();
-        let Some(device) = self.devices.get_mut(at) else { return Ok(()) };
-        let Some(variant) = self.plan.variants.get(device.variant) else { return Ok(()) };
+        let Some(device) = self.devices.get_mut(at) else {
+            return Ok(());
+        };
+        let Some(variant) = self.plan.variants.get(device.variant) else {
+            return Ok(());
+        };
         if let Some(install) = device.install.take_if(|install| install.done_at <= now) {
             let going_back = install.going_back;
             let behaviour = self.plan.behaviour.as_ref();
@@ -133,10 +156,16 @@ impl Lane {
             let device = self.devices.get(*at);
             *sequence == answer.sequence && device.is_some_and(|d| d.id == answer.device_id)
         };
-        let Some(position) = self.in_flight.iter().position(asked) else { return };
-        let Some((at, _, sent)) = self.in_flight.remove(position) else { return };
+        let Some(position) = self.in_flight.iter().position(asked) else {
+            return;
+        };
+        let Some((at, _, sent)) = self.in_flight.remove(position) else {
+            return;
+        };
         self.counters.answered(answer, now - sent, now);
-        let Some(device) = self.devices.get_mut(at) else { return };
+        let Some(device) = self.devices.get_mut(at) else {
+            return;
+        };
         let mut again = now + self.plan.interval;
         if let Some(offer) = device.take_answer(answer) {
             let done_at = now + self.plan.install_time;
@@ -148,7 +177,10 @@ impl Lane {
     }
 
     /// Devices whose answers were lost with the stream check in again soon.
-    #[allow(clippy::disallowed_methods, reason = "a load generator runs on real time only")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a load generator runs on real time only"
+    )]
     fn abandon_in_flight(&mut self) {
         let soon = Instant::now() + RECONNECT_PAUSE;
         for (at, _, _) in self.in_flight.drain(..) {

@@ -71,7 +71,11 @@ impl Fleet {
             let lane = Lane::new(plan, number, count, Arc::clone(&counters));
             lanes.spawn(lane.run(stopped.clone()));
         }
-        Self { counters, stop, lanes }
+        Self {
+            counters,
+            stop,
+            lanes,
+        }
     }
 
     /// Stops all devices and waits until they have.
