@@ -59,7 +59,7 @@ impl Signing {
         &self.keys
     }
 
-    /// The file that the command is to be written to instead of being sent.
+    /// The file that takes the command, which then is not sent.
     pub(crate) fn collect_file(&self) -> Option<&Path> {
         self.collect.as_deref()
     }
