@@ -81,6 +81,10 @@ impl Machine {
 }
 
 /// One run: its history as every node tells it in the end.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "outside the simulator: a fresh thread per run"
+)]
 fn history(seed: u64) -> Vec<Position> {
     std::thread::spawn(move || {
         let mut runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
