@@ -81,6 +81,13 @@ fn the_example_is_valid_and_the_schema_is_json() {
         &["--json", "rollout", "validate", file.to_str().unwrap()],
     );
     assert_eq!(ran.json()["files"][0]["stages"][0]["target_ppm"], 50_000);
+    // Colour is for terminals only.
+    let text = done(
+        folder.path(),
+        &["rollout", "validate", file.to_str().unwrap()],
+    )
+    .stdout;
+    assert!(!text.contains('\u{1b}'), "{text}");
     let schema = done(folder.path(), &["rollout", "schema"]).json();
     assert_eq!(schema["properties"]["version"]["const"], 1);
 }
@@ -383,16 +390,6 @@ fn a_release_is_signed_offline_and_never_changes() {
         2,
         &["role operator", "role release"],
     );
-}
-
-#[test]
-fn colour_is_for_terminals_only() {
-    let file = repository("examples/detector-v3.2.yaml");
-    let ran = done(
-        folder().path(),
-        &["rollout", "validate", file.to_str().unwrap()],
-    );
-    assert!(!ran.stdout.contains('\u{1b}'), "{ran:?}");
 }
 
 #[test]
