@@ -101,10 +101,25 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidegate_runtime::SystemClock;
+    use std::time::Duration;
+    use tidegate_runtime::BootInstant;
+
+    /// Always noon of the first day: frames need no runtime, and so no real clock.
+    #[derive(Debug)]
+    struct Noon;
+
+    impl Clock for Noon {
+        fn wall(&self) -> WallMs {
+            WallMs(12 * 3_600_000)
+        }
+
+        fn boot(&self) -> BootInstant {
+            BootInstant::from_boot(Duration::ZERO)
+        }
+    }
 
     fn link(me: NodeId, origin: &str) -> Link {
-        Link::new(me, origin, Arc::new(SystemClock), Arc::default())
+        Link::new(me, origin, Arc::new(Noon), Arc::default())
     }
 
     #[test]
