@@ -305,11 +305,8 @@ fn a_key_ceremony_needs_no_network() {
 fn a_damaged_command_file_is_refused() {
     let folder = folder();
     let folder = folder.path();
-    fs::write(
-        folder.join("x.command"),
-        "-----BEGIN TIDEGATE COMMAND-----\nAAAA\n",
-    )
-    .unwrap();
+    let damaged = "-----BEGIN TIDEGATE COMMAND-----\nAAAA\n";
+    fs::write(folder.join("x.command"), damaged).unwrap();
     check(
         folder,
         &["approval", "list", "x.command"],
