@@ -1,207 +1,220 @@
 //! Takes the audit log out of a running cluster, as a directory that can be verified anywhere.
-use anyhow::{Context, bail, ensure};
-use std::{collections::BTreeMap, path::Path};
+use crate::{
+    cluster::asked,
+    failure::{Failure, Kind},
+};
+use std::path::Path;
 use tidegate_audit_log::{
-    Policy,
-    checkpoint::SignedCheckpoint,
+    ExportWriter, Policy, SignedCheckpoint,
     detached::DetachedBody,
     directory::FsDirectory,
-    export::ExportWriter,
     note::{KeyName, SignatureKind, VerifierKey},
 };
-use tidegate_client::View;
+use tidegate_client::{ClientError, StoreClient, View};
 use tidegate_domain::{
     State,
-    id::{NodeId, PublicKey},
+    id::PublicKey,
     key::{KeyStatus, Role},
 };
-use tidegate_proto::v1::{
-    self, CheckpointRequest, CosignRequest, EntriesRequest, audit_client::AuditClient,
+use tidegate_proto::{
+    WireError,
+    v1::{self, audit_client::AuditClient},
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, transport::Channel};
+
+/// Largest answer that is accepted, in bytes.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// What an export holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Exported {
     /// Entries in all.
     pub(crate) entries: u64,
-    /// Names of the voters whose cosignatures stand under the checkpoint.
-    pub(crate) cosigned: Vec<String>,
+    /// Entries that were not there before.
+    pub(crate) new: u64,
+    /// Voters whose cosignatures the policy demands and found.
+    pub(crate) cosigners: usize,
 }
 
-/// Exports the log up to the present head. `nodes` are `http://host:port` of store nodes; `view` is
-/// what the keys are taken from: the export's policy demands the log's key and a majority of the
-/// voters. An older export in `out` is continued. `progress` is told entries done and in all.
+/// Exports the log up to the present head into `directory`, or adds to an earlier export there
+/// what is new. `progress` is told entries done and in all.
 ///
 /// # Errors
-/// No node answers, too few voters cosign, or the directory cannot be written. What stood there
-/// before is still whole then.
+/// No node answers, the directory cannot be written, or it holds another log or a longer one. What
+/// stood there before is still whole then.
 pub(crate) async fn export(
-    nodes: &[String],
+    client: &StoreClient,
     view: &View,
-    out: &Path,
-    progress: &(dyn Fn(u64, u64) + Sync),
-) -> anyhow::Result<Exported> {
-    let channels = nodes
-        .iter()
-        .map(|url| Ok(Endpoint::from_shared(url.clone())?.connect_lazy()))
-        .collect::<anyhow::Result<Vec<Channel>>>()?;
-    let origin = view.state().meta().origin.clone();
-    let (source, signed) = sign(&channels).await?;
-    let policy = policy(view.state(), &signed)?;
-    let checkpoint = policy.policy.verify(&signed).context(
-        "the checkpoint does not satisfy the policy: are enough voters running and reachable?",
-    )?;
-    let (size, cosigned) = (checkpoint.size, checkpoint.cosigners().to_vec());
-    std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
-    let mut writer = ExportWriter::open(FsDirectory::new(out), &origin)
-        .with_context(|| format!("{} cannot be continued", out.display()))?;
-    let have = writer.size();
-    ensure!(
-        have <= size,
-        "{} has {have} entries, the cluster only {size}",
-        out.display()
-    );
-    fetch(&source, &mut writer, size, progress).await?;
-    writer.put_keys(&policy.log, &policy.policy)?;
-    writer
-        .commit(&signed)
-        .context("the entries that came are not those that were signed")?;
+    directory: &Path,
+    progress: impl Fn(u64, u64),
+) -> Result<Exported, Failure> {
+    let state = view.state();
+    let origin = &state.meta().origin;
+    let mut node = AuditNode::new(client);
+    let signed = node.checkpoint().await?;
+    let signed = cosigned(client, signed).await;
+    let size = signed.unverified_claim().size;
+    std::fs::create_dir_all(directory).map_err(|error| {
+        Failure::refused(format!("cannot make {}: {error}", directory.display()))
+    })?;
+    let files = FsDirectory::new(directory);
+    let mut writer = ExportWriter::open(files, origin).map_err(Failure::refused)?;
+    let had = writer.size();
+    if had > size {
+        return Err(Failure::refused(format!(
+            "{} has {had} entries, the node's checkpoint only {size}",
+            directory.display()
+        ))
+        .next("ask a node that has caught up; if none has, the cluster lost entries: keep this export"));
+    }
+    node.entries(&mut writer, size, |done| progress(done, size))
+        .await?;
+    let (log, policy) = keys_of(state, &signed)?;
+    writer.put_keys(&log, &policy).map_err(Failure::refused)?;
+    writer.commit(&signed).map_err(Failure::refused)?;
+    let verified = policy.verify(&signed).map_err(Failure::refused)?;
     Ok(Exported {
         entries: size,
-        cosigned,
+        new: size - had,
+        cosigners: verified.cosigners().len(),
     })
 }
 
-/// A checkpoint of the first node that answers, cosigned by all voters that will.
-async fn sign(channels: &[Channel]) -> anyhow::Result<(Channel, SignedCheckpoint)> {
-    let mut why = anyhow::anyhow!("no node is named");
-    for (at, channel) in channels.iter().enumerate() {
-        let mut client = AuditClient::new(channel.clone());
-        let mut note = match client.checkpoint(CheckpointRequest {}).await {
-            Ok(answer) => answer.into_inner().note,
-            Err(status) => {
-                why = status.into();
-                continue;
+/// The node that is asked for the log.
+struct AuditNode {
+    endpoint: String,
+    client: AuditClient<Channel>,
+}
+
+impl AuditNode {
+    fn new(client: &StoreClient) -> Self {
+        let (endpoint, channel) = client.channel();
+        let client = AuditClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+        Self { endpoint, client }
+    }
+
+    fn failed(&self, operation: &'static str) -> impl Fn(Status) -> Failure + use<> {
+        let endpoint = self.endpoint.clone();
+        move |status| {
+            asked(ClientError {
+                operation,
+                endpoint: endpoint.clone(),
+                error: WireError::from(&status),
+            })
+        }
+    }
+
+    async fn checkpoint(&mut self) -> Result<SignedCheckpoint, Failure> {
+        let failed = self.failed("checkpoint");
+        let answer = self.client.checkpoint(v1::CheckpointRequest {}).await;
+        let note = answer.map_err(failed)?.into_inner().note;
+        SignedCheckpoint::parse(&note)
+            .map_err(|error| Failure::refused(format!("the node's checkpoint: {error}")))
+    }
+
+    /// Appends the entries that the export lacks.
+    async fn entries(
+        &mut self,
+        writer: &mut ExportWriter<FsDirectory>,
+        to: u64,
+        progress: impl Fn(u64),
+    ) -> Result<(), Failure> {
+        let failed = self.failed("entries");
+        let from = writer.size();
+        if from == to {
+            return Ok(());
+        }
+        let request = v1::EntriesRequest { from, to };
+        let answer = self.client.entries(request).await;
+        let mut batches = answer.map_err(&failed)?.into_inner();
+        while let Some(batch) = batches.message().await.map_err(&failed)? {
+            for v1::AuditEntry {
+                entry,
+                detached_body,
+            } in batch.entries
+            {
+                writer.append(&entry).map_err(Failure::refused)?;
+                if let Some(file) = detached_body {
+                    let body = DetachedBody::from_file(file).map_err(Failure::refused)?;
+                    writer.put_detached(&body).map_err(Failure::refused)?;
+                }
             }
+            progress(writer.size());
+        }
+        if writer.size() == to {
+            return Ok(());
+        }
+        let what = format!(
+            "the export broke off after {} of {to} entries",
+            writer.size()
+        );
+        Err(Failure::new(Kind::Unreachable, what).next("run it again: it goes on from there"))
+    }
+}
+
+/// The checkpoint with the cosignatures of all nodes that give theirs. A node that is behind, or
+/// cannot be reached, gives none; whether those that did suffice is for a policy to say.
+async fn cosigned(client: &StoreClient, mut signed: SignedCheckpoint) -> SignedCheckpoint {
+    let note = signed.to_string().into_bytes();
+    for channel in client.channels() {
+        let request = v1::CosignRequest { note: note.clone() };
+        let Ok(answer) = AuditClient::new(channel).cosign(request).await else {
+            continue;
         };
-        let others = channels
-            .iter()
-            .enumerate()
-            .filter(|(other, _)| *other != at);
-        let asked = note.clone();
-        for (_, other) in others {
-            let request = CosignRequest {
-                note: asked.clone(),
-            };
-            // A voter that is down or behind gives none; the policy says whether enough did.
-            if let Ok(answer) = AuditClient::new(other.clone()).cosign(request).await {
-                note.extend(answer.into_inner().signature_line);
-            }
+        let line = answer.into_inner().signature_line;
+        let more = format!("{signed}{}", String::from_utf8_lossy(&line));
+        if let Ok(more) = SignedCheckpoint::parse(more.as_bytes()) {
+            signed = more;
         }
-        return Ok((channel.clone(), SignedCheckpoint::parse(&note)?));
     }
-    Err(why.context("no store node gives a checkpoint"))
+    signed
 }
 
-/// Appends the entries that are missing.
-async fn fetch(
-    source: &Channel,
-    writer: &mut ExportWriter<FsDirectory>,
-    size: u64,
-    progress: &(dyn Fn(u64, u64) + Sync),
-) -> anyhow::Result<()> {
-    if writer.size() == size {
-        return Ok(());
-    }
-    let request = EntriesRequest {
-        from: writer.size(),
-        to: size,
-    };
-    let mut client = AuditClient::new(source.clone()).max_decoding_message_size(16 << 20);
-    let mut batches = client.entries(request).await?.into_inner();
-    while let Some(batch) = batches.message().await? {
-        for v1::AuditEntry {
-            entry,
-            detached_body,
-        } in batch.entries
-        {
-            writer.append(&entry)?;
-            if let Some(file) = detached_body {
-                writer.put_detached(&DetachedBody::from_file(file)?)?;
-            }
-        }
-        progress(writer.size(), size);
-    }
-    ensure!(
-        writer.size() == size,
-        "the node sent {} of {size} entries",
-        writer.size()
-    );
-    Ok(())
-}
-
-struct LogPolicy {
-    log: VerifierKey,
-    policy: Policy,
-}
-
-/// The policy of a cluster: its log key signs, and a majority of its voters cosigns. Keys come
-/// from the trusted set; which of them is the log's shows in the checkpoint itself.
-fn policy(state: &State, signed: &SignedCheckpoint) -> anyhow::Result<LogPolicy> {
+/// The log's key and the policy that the cluster's own keys make. An auditor's own policy should
+/// come from elsewhere; this one makes the export complete.
+fn keys_of(state: &State, signed: &SignedCheckpoint) -> Result<(VerifierKey, Policy), Failure> {
     let origin = &state.meta().origin;
-    let role = state
-        .keys()
-        .role(Role::Checkpoint)
-        .context("no checkpoint keys are trusted")?;
-    let trusted: Vec<PublicKey> = role
-        .keys
-        .iter()
+    let key = |name: String, kind, key: &PublicKey| {
+        let name = KeyName::new(name).ok()?;
+        VerifierKey::new(name, kind, &key.0).ok()
+    };
+    let checkpoint_keys = state.keys().role(Role::Checkpoint);
+    let trusted = checkpoint_keys.iter().flat_map(|keys| &keys.keys);
+    let mut log_keys = trusted
         .filter(|(_, entry)| entry.status == KeyStatus::Trusted)
-        .map(|(key, _)| *key)
-        .collect();
-    let note = signed.note();
-    let signs = |key: &VerifierKey| {
-        note.signatures()
-            .iter()
-            .any(|s| key.is_named_by(s) && key.verify(note.text(), s).is_ok())
-    };
-    let logs = trusted
-        .iter()
-        .map(|key| vkey(origin, SignatureKind::Log, key))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    let Some(log) = logs.into_iter().find(signs) else {
-        bail!("no trusted key of role `checkpoint` signed the checkpoint as {origin}");
-    };
-    let voters: BTreeMap<NodeId, PublicKey> = state
+        .filter_map(|(raw, _)| key(origin.clone(), SignatureKind::Log, raw));
+    let signatures = signed.note().signatures();
+    let log = log_keys
+        .find(|key| {
+            signatures
+                .iter()
+                .any(|signature| key.is_named_by(signature))
+        })
+        .ok_or_else(|| {
+            Failure::refused("no trusted key of role checkpoint has signed the node's checkpoint")
+                .next("name the log's key in the next key rotation, and give it to the nodes")
+        })?;
+    let voters = state
         .membership()
         .members
         .iter()
-        .filter(|member| member.voter)
-        .filter_map(|member| Some((member.id, member.checkpoint_key?)))
-        .collect();
-    ensure!(
-        !voters.is_empty(),
-        "no voter has a checkpoint key: name them with a ChangeMembership command"
-    );
-    let voters = voters
-        .iter()
-        .map(|(id, key)| {
-            ensure!(
-                trusted.contains(key),
-                "the checkpoint key of node {id} is not trusted"
-            );
-            vkey(
-                &format!("{origin}/voter/{id}"),
+        .filter(|member| member.voter);
+    let voters: Vec<VerifierKey> = voters
+        .filter_map(|member| {
+            let name = format!("{origin}/voter/{}", member.id);
+            key(
+                name,
                 SignatureKind::Cosignature,
-                key,
+                member.checkpoint_key.as_ref()?,
             )
         })
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    let policy = Policy::majority(&log, &voters, None)?;
-    Ok(LogPolicy { log, policy })
-}
-
-fn vkey(name: &str, kind: SignatureKind, key: &PublicKey) -> anyhow::Result<VerifierKey> {
-    Ok(VerifierKey::new(KeyName::new(name)?, kind, &key.0)?)
+        .collect();
+    // A policy that its own checkpoint does not satisfy would be a contradiction.
+    let majority = Policy::majority(&log, &voters, None);
+    let majority = majority.ok().filter(|policy| policy.verify(signed).is_ok());
+    let policy = match majority {
+        Some(policy) => policy,
+        None => Policy::log_only(log.clone()).map_err(Failure::refused)?,
+    };
+    Ok((log, policy))
 }

@@ -9,6 +9,7 @@ mod completions;
 mod decide;
 mod demo;
 mod device;
+mod fleet;
 mod floor;
 mod init;
 mod key;
@@ -77,6 +78,8 @@ enum Group {
     Cluster(cluster::Cluster),
     Completions(completions::Completions),
     Demo(demo::Demo),
+    #[command(subcommand)]
+    Fleet(fleet::Fleet),
 }
 
 impl CommandLine {
@@ -108,6 +111,7 @@ impl CommandLine {
             Group::Cluster(cluster) => cluster.run(context).await,
             Group::Completions(completions) => completions.run(context),
             Group::Demo(demo) => demo.run(context).await,
+            Group::Fleet(fleet) => fleet.run(context).await,
         }
     }
 }

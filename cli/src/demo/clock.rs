@@ -17,11 +17,6 @@ impl FastClock {
             factor,
         }
     }
-
-    /// How many times as fast it runs.
-    pub(super) const fn factor(self) -> u64 {
-        self.factor
-    }
 }
 
 impl Clock for FastClock {

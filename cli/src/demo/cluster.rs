@@ -125,14 +125,6 @@ impl Cluster {
             .collect()
     }
 
-    /// The store nodes as `http://host:port`.
-    pub(super) fn store_urls(&self) -> Vec<String> {
-        self.stores
-            .iter()
-            .map(|store| format!("http://{}", store.address))
-            .collect()
-    }
-
     /// The command that names the store nodes and the keys with which they cosign.
     pub(super) fn membership(&self) -> anyhow::Result<ChangeMembership> {
         let keys = self.keys.voter_checkpoint_keys();

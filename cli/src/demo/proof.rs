@@ -30,11 +30,12 @@ pub(super) async fn prove(stage: &mut Stage) -> anyhow::Result<Proof> {
         .act("5. The log is exported, verified offline, and tampered with");
     let audit = stage.options.out.join("audit");
     let view = stage.desk.look().await?;
-    let exported = export::export(&stage.cluster.store_urls(), &view, &audit, &|_, _| {}).await?;
+    let exported = export::export(&stage.desk.client, &view, &audit, |_, _| {})
+        .await
+        .map_err(|failure| anyhow::anyhow!("{}", failure.to_text()))?;
     stage.story.tell(format!(
         "{} entries are exported; {} of 3 voters cosigned the checkpoint",
-        exported.entries,
-        exported.cosigned.len()
+        exported.entries, exported.cosigners
     ));
     let acknowledged = stage.desk.acknowledged();
     let tampered = stage.options.out.join("audit-tampered");

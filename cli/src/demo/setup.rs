@@ -240,7 +240,7 @@ impl Stage {
         let agents = Agents::start(&agents, &dir, &image, keys, Arc::clone(&self.counters))?;
         self.work = Arc::clone(&agents.work);
         self.agents = Some(agents);
-        self.fleet = Some(Fleet::start(&plan, Arc::clone(&self.counters)));
+        self.fleet = Some(Fleet::start(&plan, &self.counters));
         self.story.tell(format!(
             "{} devices check in over {} connections; {AGENTS} of them fetch and install for real",
             self.options.devices,

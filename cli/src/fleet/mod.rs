@@ -55,27 +55,21 @@ impl Plan {
 
 /// A running fleet.
 pub(crate) struct Fleet {
-    /// What it has seen so far.
-    pub(crate) counters: Arc<Counters>,
     stop: watch::Sender<bool>,
     lanes: JoinSet<()>,
 }
 
 impl Fleet {
     /// Starts all devices; their first check-ins are spread over one interval.
-    pub(crate) fn start(plan: &Plan, counters: Arc<Counters>) -> Self {
+    pub(crate) fn start(plan: &Plan, counters: &Arc<Counters>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let count = plan.connections_per_node.max(1) * plan.nodes.len().max(1) as u64;
         let mut lanes = JoinSet::new();
         for number in 0..count {
-            let lane = Lane::new(plan, number, count, Arc::clone(&counters));
+            let lane = Lane::new(plan, number, count, Arc::clone(counters));
             lanes.spawn(lane.run(stopped.clone()));
         }
-        Self {
-            counters,
-            stop,
-            lanes,
-        }
+        Self { stop, lanes }
     }
 
     /// Stops all devices and waits until they have.

@@ -1,32 +1,12 @@
 //! `audit export`.
 use crate::{
-    cluster::{Cluster, asked},
     context::Context,
-    failure::{Failure, Kind},
+    export::{Exported, export},
+    failure::Failure,
 };
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
-use tidegate_audit_log::{
-    ExportWriter, Policy, SignedCheckpoint,
-    detached::DetachedBody,
-    directory::FsDirectory,
-    note::{KeyName, SignatureKind, VerifierKey},
-};
-use tidegate_client::ClientError;
-use tidegate_domain::{
-    State,
-    id::PublicKey,
-    key::{KeyStatus, Role},
-};
-use tidegate_proto::{
-    WireError,
-    v1::{self, audit_client::AuditClient},
-};
-use tonic::{Status, transport::Channel};
-
-/// Largest answer that is accepted, in bytes.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Exports the audit log as a directory of tiles that anybody can verify offline. Run again, it
 /// adds what is new.
@@ -44,184 +24,31 @@ impl Export {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let cluster = context.cluster()?;
         let view = context.view().await?;
-        let state = view.state();
-        let origin = state.meta().origin.clone();
-        let mut node = AuditNode::new(&cluster);
-        let signed = node.checkpoint().await?;
-        let signed = cosigned(&cluster, signed).await;
-        let size = signed.unverified_claim().size;
-        std::fs::create_dir_all(&self.directory).map_err(|error| {
-            Failure::refused(format!("cannot make {}: {error}", self.directory.display()))
-        })?;
-        let directory = FsDirectory::new(&self.directory);
-        let mut writer = ExportWriter::open(directory, &origin).map_err(Failure::refused)?;
-        let had = writer.size();
-        if had > size {
-            return Err(Failure::refused(format!(
-                "{} has {had} entries, the node's checkpoint only {size}",
-                self.directory.display()
-            ))
-            .next("ask a node that has caught up; if none has, the cluster lost entries: keep this export"));
-        }
-        let bar = context.terminal.bar("exporting", size);
-        bar.set_position(had);
-        node.entries(&mut writer, size, |done| bar.set_position(done))
-            .await?;
+        let origin = view.state().meta().origin.clone();
+        let bar = context.terminal.bar("exporting", 0);
+        let progress = |done, size| {
+            bar.set_length(size);
+            bar.set_position(done);
+        };
+        let exported = export(cluster.client(), &view, &self.directory, progress).await?;
         bar.finish_and_clear();
-        let (log, policy) = keys_of(state, &signed)?;
-        writer.put_keys(&log, &policy).map_err(Failure::refused)?;
-        writer.commit(&signed).map_err(Failure::refused)?;
+        let Exported {
+            entries,
+            new,
+            cosigners,
+        } = exported;
         let name = self.directory.display();
         let text = format!(
-            "exported {size} entries of {origin} to {name}, {} of them new\n  next: `tidegate audit verify {name}`",
-            size - had
+            "exported {entries} entries of {origin} to {name}, {new} of them new; {cosigners} voters cosigned\n  next: `tidegate audit verify {name}`"
         );
         let json = json!({
             "directory": name.to_string(),
             "origin": origin,
-            "entries": size,
-            "new": size - had,
+            "entries": entries,
+            "new": new,
+            "cosigners": cosigners,
         });
         context.terminal.show(text, json);
         Ok(())
     }
-}
-
-/// The node that is asked for the log.
-struct AuditNode {
-    endpoint: String,
-    client: AuditClient<Channel>,
-}
-
-impl AuditNode {
-    fn new(cluster: &Cluster) -> Self {
-        let (endpoint, channel) = cluster.client().channel();
-        let client = AuditClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-        Self { endpoint, client }
-    }
-
-    fn failed(&self, operation: &'static str) -> impl Fn(Status) -> Failure + use<> {
-        let endpoint = self.endpoint.clone();
-        move |status| {
-            asked(ClientError {
-                operation,
-                endpoint: endpoint.clone(),
-                error: WireError::from(&status),
-            })
-        }
-    }
-
-    async fn checkpoint(&mut self) -> Result<SignedCheckpoint, Failure> {
-        let failed = self.failed("checkpoint");
-        let answer = self.client.checkpoint(v1::CheckpointRequest {}).await;
-        let note = answer.map_err(failed)?.into_inner().note;
-        SignedCheckpoint::parse(&note)
-            .map_err(|error| Failure::refused(format!("the node's checkpoint: {error}")))
-    }
-
-    /// Appends the entries that the export lacks.
-    async fn entries(
-        &mut self,
-        writer: &mut ExportWriter<FsDirectory>,
-        to: u64,
-        progress: impl Fn(u64),
-    ) -> Result<(), Failure> {
-        let failed = self.failed("entries");
-        let from = writer.size();
-        if from == to {
-            return Ok(());
-        }
-        let request = v1::EntriesRequest { from, to };
-        let answer = self.client.entries(request).await;
-        let mut batches = answer.map_err(&failed)?.into_inner();
-        while let Some(batch) = batches.message().await.map_err(&failed)? {
-            for v1::AuditEntry {
-                entry,
-                detached_body,
-            } in batch.entries
-            {
-                writer.append(&entry).map_err(Failure::refused)?;
-                if let Some(file) = detached_body {
-                    let body = DetachedBody::from_file(file).map_err(Failure::refused)?;
-                    writer.put_detached(&body).map_err(Failure::refused)?;
-                }
-            }
-            progress(writer.size());
-        }
-        if writer.size() == to {
-            return Ok(());
-        }
-        let what = format!(
-            "the export broke off after {} of {to} entries",
-            writer.size()
-        );
-        Err(Failure::new(Kind::Unreachable, what).next("run it again: it goes on from there"))
-    }
-}
-
-/// The checkpoint with the cosignatures of all nodes that give theirs. A node that is behind, or
-/// cannot be reached, gives none; whether those that did suffice is for a policy to say.
-async fn cosigned(cluster: &Cluster, mut signed: SignedCheckpoint) -> SignedCheckpoint {
-    let note = signed.to_string().into_bytes();
-    for channel in cluster.client().channels() {
-        let request = v1::CosignRequest { note: note.clone() };
-        let Ok(answer) = AuditClient::new(channel).cosign(request).await else {
-            continue;
-        };
-        let line = answer.into_inner().signature_line;
-        let more = format!("{signed}{}", String::from_utf8_lossy(&line));
-        if let Ok(more) = SignedCheckpoint::parse(more.as_bytes()) {
-            signed = more;
-        }
-    }
-    signed
-}
-
-/// The log's key and the policy that the cluster's own keys make. An auditor's own policy should
-/// come from elsewhere; this one makes the export complete.
-fn keys_of(state: &State, signed: &SignedCheckpoint) -> Result<(VerifierKey, Policy), Failure> {
-    let origin = &state.meta().origin;
-    let key = |name: String, kind, key: &PublicKey| {
-        let name = KeyName::new(name).ok()?;
-        VerifierKey::new(name, kind, &key.0).ok()
-    };
-    let checkpoint_keys = state.keys().role(Role::Checkpoint);
-    let trusted = checkpoint_keys.iter().flat_map(|keys| &keys.keys);
-    let mut log_keys = trusted
-        .filter(|(_, entry)| entry.status == KeyStatus::Trusted)
-        .filter_map(|(raw, _)| key(origin.clone(), SignatureKind::Log, raw));
-    let signatures = signed.note().signatures();
-    let log = log_keys
-        .find(|key| {
-            signatures
-                .iter()
-                .any(|signature| key.is_named_by(signature))
-        })
-        .ok_or_else(|| {
-            Failure::refused("no trusted key of role checkpoint has signed the node's checkpoint")
-                .next("name the log's key in the next key rotation, and give it to the nodes")
-        })?;
-    let voters = state
-        .membership()
-        .members
-        .iter()
-        .filter(|member| member.voter);
-    let voters: Vec<VerifierKey> = voters
-        .filter_map(|member| {
-            let name = format!("{origin}/voter/{}", member.id);
-            key(
-                name,
-                SignatureKind::Cosignature,
-                member.checkpoint_key.as_ref()?,
-            )
-        })
-        .collect();
-    // A policy that its own checkpoint does not satisfy would be a contradiction.
-    let majority = Policy::majority(&log, &voters, None);
-    let majority = majority.ok().filter(|policy| policy.verify(signed).is_ok());
-    let policy = match majority {
-        Some(policy) => policy,
-        None => Policy::log_only(log.clone()).map_err(Failure::refused)?,
-    };
-    Ok((log, policy))
 }
