@@ -1,4 +1,4 @@
-//! The state: typed tables of rows. [`crate::apply`] is the only way to change it.
+//! The state: typed tables of rows. [`crate::apply()`] is the only way to change it.
 use crate::{
     canonical::{self, CanonicalError},
     config::{ClusterConfig, Membership, Meta},

@@ -8,7 +8,7 @@ use crate::step::{Demand, Step};
 const SIM_FLAGS: &str = "--cfg madsim";
 const SIM_TARGET: &str = "--target-dir target-sim";
 
-/// Everything CI runs; it ends with exactly the steps of [`test`].
+/// Everything CI runs; it ends with exactly the steps of [`test()`].
 pub(crate) fn ci(metadata: &Metadata) -> Vec<Step> {
     let lints = "--all-targets --no-deps -- -D warnings";
     let mut steps = vec![
