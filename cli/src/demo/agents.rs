@@ -136,7 +136,9 @@ impl Behaviour for BrokenOn {
         device: u64,
         variant: &tidegate_domain::variant::VariantTraits,
     ) -> bool {
-        release == self.release && variant.model.as_str() == self.model && !device.is_multiple_of(10)
+        release == self.release
+            && variant.model.as_str() == self.model
+            && !device.is_multiple_of(10)
     }
 
     fn metrics(&self, _: &str, device: u64) -> tidegate_proto::v1::ReleaseMetrics {
