@@ -97,7 +97,7 @@ pub(super) async fn good(stage: &mut Stage) -> anyhow::Result<()> {
         stage.desk.order(CompleteRollout { rollout }).await?;
     }
     let bytes = stage.work();
-    let installs = bytes.installs.load(std::sync::atomic::Ordering::Relaxed);
+    let installs = settled(&bytes).await;
     let enough = installs >= 50;
     stage.story.expect(
         "at least 50 devices fetched the payload over HTTP, checked it and wrote it to a slot",
@@ -111,6 +111,20 @@ pub(super) async fn good(stage: &mut Stage) -> anyhow::Result<()> {
         resumed > 0,
     );
     Ok(())
+}
+
+/// How many payloads the agents have installed, once all have or the slowest has had its time.
+async fn settled(work: &super::agent::Work) -> u64 {
+    const EVERY: Duration = Duration::from_millis(100);
+    let mut patience = 200;
+    loop {
+        let installs = work.installs.load(std::sync::atomic::Ordering::Relaxed);
+        if installs >= 50 || patience == 0 {
+            return installs;
+        }
+        patience -= 1;
+        tokio::time::sleep(EVERY).await;
+    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "the demo runs on real time only")]
