@@ -29,7 +29,8 @@ mod types;
 pub use api::{ProposeError, Proposed, ReadError, WatchError};
 pub use listen::{ListenError, Listener};
 pub use network::STAMP_AHEAD_MAX_MS;
-pub use node::{Host, Node, NodeKeys, StartError};
+pub use node::{Node, NodeKeys, StartError};
+pub use tidegate_runtime::Host;
 pub use types::{
     Applied, CommittedLeader, Entry, EntryPayload, LogId, Member, Membership, NodeId, Proposal,
     Raft, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, Vote,

@@ -7,7 +7,7 @@ use openraft::{Config, SnapshotPolicy};
 use tidegate_domain::signature::SigningKey;
 use tidegate_proto::WireError;
 use tidegate_runtime::disk::Disk;
-use tidegate_runtime::{Clock, Entropy};
+use tidegate_runtime::{Clock, Host};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -43,17 +43,6 @@ const STATE_OPTIONS: StateOptions = StateOptions {
     unsynced_bytes_max: 64 << 20,
     feed_bytes_max: 32 << 20,
 };
-
-/// What a node stands on: the outside world, real or simulated.
-#[derive(Clone, Debug)]
-pub struct Host {
-    /// Where its data lives.
-    pub disk: Arc<dyn Disk>,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness, for ids of commands that the node itself signs.
-    pub entropy: Arc<dyn Entropy>,
-}
 
 /// The keys that a node holds. All of them are optional: a node without them replicates and serves
 /// all the same.

@@ -7,20 +7,23 @@
 //!
 //! | Need | Use | Real | Simulated |
 //! |---|---|---|---|
-//! | tasks, timers, channels for openraft | [`Rt`] | tokio | `sim::SimRuntime` |
+//! | tasks, timers, openraft's channels | [`Rt`], [`Task`] | tokio | `sim::SimRuntime`, on the node's skewed clock |
 //! | a watch channel with a fixed wake order | [`Watch`] | tokio | `sim::FifoWatch` |
 //! | the time | [`Clock`] | [`SystemClock`] | [`SystemClock`], skewed by `sim::set_skew` |
 //! | bytes that last | [`disk::Disk`] | [`disk::DirDisk`] | [`disk::SimDisk`] |
 //! | random bytes | [`Entropy`] | [`SystemEntropy`] | the same; madsim seeds `getrandom` |
+//! | all of a node's edges | [`Host`] | [`Host::system`] | the same |
 
 mod clock;
 pub mod disk;
 mod entropy;
+mod host;
 #[cfg(madsim)]
 pub mod sim;
 
 pub use clock::{BootInstant, Clock, SystemClock, WallMs};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
+pub use host::Host;
 pub use openraft_rt::AsyncRuntime;
 
 /// openraft's runtime: real tokio outside the simulator, madsim inside.
@@ -33,6 +36,9 @@ pub type Rt = sim::SimRuntime;
 /// The watch channel that code above this crate uses instead of `tokio::sync::watch`, whose wake
 /// order depends on what ran earlier in the process and would break replay of a seed.
 pub type Watch = <Rt as AsyncRuntime>::Watch;
+
+/// A task begun by `Rt::spawn`. Dropping it lets the task run on; `abort` ends it.
+pub type Task<T> = <Rt as AsyncRuntime>::JoinHandle<T>;
 
 /// Runs `work`, which may block on a disk, off the executor's threads.
 ///

@@ -8,14 +8,14 @@ use crate::{
 };
 use clap::Args;
 use serde_json::json;
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 use tidegate_decision::{
     config::DecideFile,
     engine::PseudonymKey,
-    node::{Node, Secrets, Surroundings},
+    node::{Node, Secrets},
 };
 use tidegate_domain::key::Role;
-use tidegate_runtime::{SystemClock, SystemEntropy, disk::DirDisk};
+use tidegate_runtime::{Host, disk::DirDisk};
 
 /// Runs a decision node until it is told to stop (SIGTERM or Ctrl-C).
 #[derive(Debug, Args)]
@@ -41,13 +41,8 @@ impl Decide {
             pseudonyms: PseudonymKey::new(secret),
         };
         let disk = DirDisk::open(&file.data_dir).map_err(Failure::refused)?;
-        let surroundings = Surroundings {
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-            disk: Arc::new(disk),
-        };
         let origin = file.node.origin.clone();
-        let node = Node::start(file.node, secrets, surroundings)
+        let node = Node::start(file.node, secrets, Host::system(disk))
             .await
             .map_err(|error| Failure::refused(format!("the node does not start: {error}")))?;
         let address = node.address();

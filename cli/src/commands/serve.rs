@@ -7,16 +7,13 @@ use crate::{
 };
 use clap::Args;
 use serde_json::json;
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 use tidegate_domain::{key::Role, signature::SigningKey};
 use tidegate_raft_store::{
-    Host, Listener, Node, NodeKeys,
+    Listener, Node, NodeKeys,
     config::{ConfigError, NodeConfig},
 };
-use tidegate_runtime::{SystemClock, SystemEntropy, disk::DirDisk};
+use tidegate_runtime::{Host, disk::DirDisk};
 
 /// Runs a store node until it is told to stop (SIGTERM or Ctrl-C).
 #[derive(Debug, Args)]
@@ -41,14 +38,9 @@ impl Serve {
         // The address comes first: whoever lacks it must not touch the data.
         let listener = Listener::bind(config.listen).map_err(Failure::refused)?;
         let disk = DirDisk::open(&config.data_dir).map_err(Failure::refused)?;
-        let host = Host {
-            disk: Arc::new(disk),
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-        };
         let (id, origin) = (config.node_id, config.origin.clone());
         let data = config.data_dir.display().to_string();
-        let node = Node::start(config, keys, listener, host)
+        let node = Node::start(config, keys, listener, Host::system(disk))
             .await
             .map_err(|error| Failure::refused(format!("node {id} does not start: {error}")))?;
         let address = node.address();

@@ -3,12 +3,12 @@ use super::{cluster::free_address, keyring::draw_key, setup::ORIGIN};
 use anyhow::Context;
 use std::{path::Path, sync::Arc};
 use tidegate_decision::{
-    config::{NodeConfig, NodeLimits},
+    config::NodeConfig,
     engine::PseudonymKey,
-    node::{Node, Secrets, Surroundings},
+    node::{Node, Secrets},
 };
 use tidegate_domain::id::Region;
-use tidegate_runtime::{Clock, SystemEntropy, disk::DirDisk};
+use tidegate_runtime::{Clock, Host, disk::DirDisk};
 
 /// Where the decision nodes stand.
 const REGIONS: [&str; 2] = ["eu", "us"];
@@ -30,27 +30,17 @@ impl Decisions {
         let pseudonyms = PseudonymKey::new(draw_key()?.to_bytes());
         let mut nodes = Vec::new();
         for (region, key) in REGIONS.iter().zip(keys) {
-            let listen = free_address()?;
-            let config = NodeConfig {
-                origin: ORIGIN.to_owned(),
-                store: stores.to_vec(),
-                region: Region::new(*region)?,
-                listen,
-                http: None,
-                advertise: listen.to_string(),
-                renew_every: NodeConfig::RENEW_EVERY,
-                limits: NodeLimits::default(),
-            };
+            let stands = Region::new(*region)?;
+            let config = NodeConfig::new(ORIGIN, stores.to_vec(), stands, free_address()?);
             let secrets = Secrets {
                 signing: key.clone(),
                 pseudonyms: pseudonyms.clone(),
             };
-            let surroundings = Surroundings {
+            let host = Host {
                 clock: Arc::clone(clock),
-                entropy: Arc::new(SystemEntropy),
-                disk: Arc::new(DirDisk::open(dir.join(region))?),
+                ..Host::system(DirDisk::open(dir.join(region))?)
             };
-            nodes.push(Node::start(config, secrets, surroundings).await?);
+            nodes.push(Node::start(config, secrets, host).await?);
         }
         Ok(Self { nodes })
     }

@@ -41,6 +41,27 @@ pub struct NodeConfig {
 impl NodeConfig {
     /// Between two renewals of the default lease.
     pub const RENEW_EVERY: Duration = Duration::from_secs(2);
+
+    /// A node that answers gRPC alone, with defaults for everything else; other nodes find it where
+    /// it listens.
+    #[must_use]
+    pub fn new(
+        origin: impl Into<String>,
+        store: Vec<String>,
+        region: Region,
+        listen: SocketAddr,
+    ) -> Self {
+        Self {
+            origin: origin.into(),
+            store,
+            region,
+            listen,
+            http: None,
+            advertise: listen.to_string(),
+            renew_every: Self::RENEW_EVERY,
+            limits: NodeLimits::default(),
+        }
+    }
 }
 
 /// Limits of one node. *Attacker*: exhausts the node's memory, or makes it turn devices away.

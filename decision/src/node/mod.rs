@@ -1,4 +1,31 @@
 //! A running decision node: follows the store, holds a session, answers devices.
+//!
+//! [`Node::start`] is the one way in, for the binary and for the simulator: settings, keys, and a
+//! [`Host`] with the edges that a node has beside the network. [`Node::shutdown`] ends it in order,
+//! and dropping it as a crash would.
+//!
+//! ```no_run
+//! use std::{net::SocketAddr, path::Path};
+//! use tidegate_decision::{
+//!     config::NodeConfig,
+//!     node::{Node, Secrets},
+//! };
+//! use tidegate_domain::id::Region;
+//! use tidegate_runtime::{Host, disk::DirDisk};
+//!
+//! # async fn run(secrets: Secrets) -> Result<(), Box<dyn std::error::Error>> {
+//! let store = vec!["store-1.example:7100".to_owned()];
+//! let listen = SocketAddr::from(([127, 0, 0, 1], 7200));
+//! let config = NodeConfig::new("fleet.example", store, Region::new("eu")?, listen);
+//! let host = Host::system(DirDisk::open(Path::new("/var/lib/tidegate"))?);
+//! let node = Node::start(config, secrets, host).await?;
+//! println!("{:?}", node.status().mode);
+//! node.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In the simulator gRPC runs over its network, on the port that `listen` names; there is no HTTP.
 mod desk;
 mod grpc;
 #[cfg(not(madsim))]
@@ -26,8 +53,8 @@ use tidegate_client::{
     ClientConfig, ClientError, Follower, FollowerConfig, HighWater, StoreClient,
 };
 use tidegate_domain::signature::SigningKey;
-use tidegate_runtime::{Clock, Entropy, disk::Disk};
-use tokio::{sync::oneshot, task::JoinHandle};
+use tidegate_runtime::{AsyncRuntime as _, Host, Rt, Task};
+use tokio::sync::oneshot;
 
 /// What a node signs and hides with.
 #[derive(Clone, Debug)]
@@ -36,17 +63,6 @@ pub struct Secrets {
     pub signing: SigningKey,
     /// The fleet's pseudonym secret.
     pub pseudonyms: PseudonymKey,
-}
-
-/// The world around a node.
-#[derive(Clone, Debug)]
-pub struct Surroundings {
-    /// Its clocks.
-    pub clock: Arc<dyn Clock>,
-    /// Its source of command ids.
-    pub entropy: Arc<dyn Entropy>,
-    /// Where it remembers the highest state that it has seen.
-    pub disk: Arc<dyn Disk>,
 }
 
 /// Why a node did not start.
@@ -73,25 +89,26 @@ pub struct Node {
     address: SocketAddr,
     http: Option<SocketAddr>,
     follower: Option<Follower>,
-    tasks: Vec<JoinHandle<()>>,
-    servers: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
+    tasks: Vec<Task<()>>,
+    servers: Vec<(oneshot::Sender<()>, Task<()>)>,
 }
 
 impl Node {
-    /// Starts a node. It answers at once, `wait` until it knows the store's state.
+    /// Starts a node. It answers at once, `wait` until it knows the store's state. On the host's
+    /// disk it remembers the highest state that it has seen.
     ///
     /// # Errors
     /// An address is in use, or the disk failed.
     pub async fn start(
         config: NodeConfig,
         secrets: Secrets,
-        surroundings: Surroundings,
+        host: Host,
     ) -> Result<Self, StartError> {
-        let Surroundings {
+        let Host {
+            disk,
             clock,
             entropy,
-            disk,
-        } = surroundings;
+        } = host;
         let listener = Listener::bind(config.listen)?;
         let address = listener.address();
         #[cfg(not(madsim))]
@@ -160,14 +177,14 @@ impl Node {
                 // A server that has ended already needs no word.
                 let _ = stop.send(());
                 // Streams of gateways may stay open for ever: they get a while, not all of it.
-                if tokio::time::timeout(length / 8, &mut server).await.is_err() {
+                if Rt::timeout(length / 8, &mut server).await.is_err() {
                     server.abort();
                 }
             }
             self.tasks.drain(..).for_each(|task| task.abort());
             session::close(&self.desk, &self.signer).await
         };
-        let closed = tokio::time::timeout(length, close).await;
+        let closed = Rt::timeout(length, close).await;
         if let Some(follower) = self.follower.take() {
             follower.stop().await;
         }
@@ -182,7 +199,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.tasks.iter().for_each(Task::abort);
         self.servers.iter().for_each(|(_, server)| server.abort());
     }
 }

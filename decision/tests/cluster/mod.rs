@@ -19,7 +19,7 @@ use std::{
 use tidegate_decision::{
     config::{NodeConfig, NodeLimits},
     engine::{Mode, PseudonymKey},
-    node::{Node, Secrets, Surroundings},
+    node::{Node, Secrets},
 };
 use tidegate_domain::{
     command::SetClusterConfig,
@@ -29,7 +29,7 @@ use tidegate_domain::{
 };
 use tidegate_proto::v1::{self, decision_client::DecisionClient};
 use tidegate_runtime::{
-    BootInstant, Clock, SystemClock, SystemEntropy, WallMs,
+    BootInstant, Clock, Host, SystemClock, WallMs,
     disk::{DirDisk, OpenDirError},
 };
 use tonic::transport::Channel;
@@ -96,30 +96,26 @@ impl Cluster {
     /// Starts a node with the decision key of a number; its disk is kept for its next life.
     pub async fn node(&self, number: u8) -> Node {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let store = vec![self.store.address().to_string()];
         let config = NodeConfig {
-            origin: Fleet::ORIGIN.to_owned(),
-            store: vec![self.store.address().to_string()],
-            region: testing::region("eu"),
-            listen: any,
             http: Some(any),
-            advertise: any.to_string(),
             renew_every: LEASE / 5,
             limits: NodeLimits {
                 shutdown_max: Duration::from_secs(3),
                 ..NodeLimits::default()
             },
+            ..NodeConfig::new(Fleet::ORIGIN, store, testing::region("eu"), any)
         };
         let secrets = Secrets {
             signing: self.fleet().keys.key(Role::Decision, number).clone(),
             pseudonyms: PseudonymKey::new([4; 32]),
         };
         let path = self.directory.path().join(format!("node-{number}"));
-        let surroundings = Surroundings {
+        let host = Host {
             clock: Arc::clone(&self.clocks) as Arc<dyn Clock>,
-            entropy: Arc::new(SystemEntropy),
-            disk: Arc::new(reopened(&path).await),
+            ..Host::system(reopened(&path).await)
         };
-        Node::start(config, secrets, surroundings).await.unwrap()
+        Node::start(config, secrets, host).await.unwrap()
     }
 
     /// Starts a node and waits until it may offer.
