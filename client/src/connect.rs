@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_proto::{Effect, Refusal, WireError};
+use tidegate_runtime::{AsyncRuntime as _, Rt};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
@@ -102,10 +103,11 @@ impl Nodes {
     pub(crate) async fn ask<T, F>(
         &self,
         operation: &'static str,
-        ask: impl Fn(Node) -> F,
+        ask: impl Fn(Node) -> F + Send,
     ) -> Result<(T, Node), ClientError>
     where
-        F: Future<Output = Result<T, Status>>,
+        F: Future<Output = Result<T, Status>> + Send,
+        T: Send,
     {
         let mut last = ClientError {
             operation,
@@ -114,7 +116,7 @@ impl Nodes {
         };
         let mut unknown = false;
         let attempts = self.attempts(operation, ask, &mut last, &mut unknown);
-        let mut result = match tokio::time::timeout(self.0.config.deadline, attempts).await {
+        let mut result = match Rt::timeout(self.0.config.deadline, attempts).await {
             Ok(result) => result,
             Err(_) => Err(last),
         };
@@ -129,19 +131,20 @@ impl Nodes {
     async fn attempts<T, F>(
         &self,
         operation: &'static str,
-        ask: impl Fn(Node) -> F,
+        ask: impl Fn(Node) -> F + Send,
         last: &mut ClientError,
         unknown: &mut bool,
     ) -> Result<(T, Node), ClientError>
     where
-        F: Future<Output = Result<T, Status>>,
+        F: Future<Output = Result<T, Status>> + Send,
+        T: Send,
     {
         let mut pause = FIRST_PAUSE;
         let mut at = self.preferred();
         for attempt in 1_usize.. {
             let node = self.0.nodes[at].clone();
             let before = std::mem::replace(unknown, true);
-            let asked = tokio::time::timeout(self.0.config.attempt_timeout, ask(node.clone()));
+            let asked = Rt::timeout(self.0.config.attempt_timeout, ask(node.clone()));
             let error = match asked.await {
                 Ok(Ok(answer)) => {
                     self.prefer(at);
@@ -167,7 +170,7 @@ impl Nodes {
             at = hint.unwrap_or((at + 1) % self.0.nodes.len());
             self.prefer(at);
             if attempt % self.0.nodes.len() == 0 {
-                tokio::time::sleep(pause).await;
+                Rt::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_domain::Event;
-use tidegate_runtime::Clock;
-use tokio::task::JoinHandle;
+use tidegate_runtime::{AsyncRuntime as _, Clock, Rt, Task};
 
 use crate::store::WatchUpdate;
 use crate::{ClientError, HighWater, SharedLease, StoreClient, View, ViewError, WatchStream};
@@ -54,7 +53,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Follower {
     lease: SharedLease,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [Task<()>; 2],
 }
 
 impl Follower {
@@ -83,7 +82,7 @@ impl Follower {
         };
         Self {
             lease,
-            tasks: [tokio::spawn(follow.run()), tokio::spawn(renewal)],
+            tasks: [Rt::spawn(follow.run()), Rt::spawn(renewal)],
         }
     }
 
@@ -105,7 +104,7 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.tasks.iter().for_each(Task::abort);
     }
 }
 
@@ -123,7 +122,7 @@ async fn renew(
             Err(error) => tracing::warn!(%error, "the lease was not renewed"),
         }
         let took = clock.boot().since(sent);
-        tokio::time::sleep(config.renew_every.saturating_sub(took)).await;
+        Rt::sleep(config.renew_every.saturating_sub(took)).await;
     }
 }
 
@@ -197,7 +196,7 @@ impl<O: Observer> Follow<O> {
             } else {
                 (pause * 2).min(LONGEST_PAUSE)
             };
-            tokio::time::sleep(pause).await;
+            Rt::sleep(pause).await;
         }
     }
 
@@ -254,7 +253,7 @@ async fn next_update(
     watch: &mut WatchStream,
     silence_max: Duration,
 ) -> Result<WatchUpdate, Interruption> {
-    match tokio::time::timeout(silence_max, watch.next()).await {
+    match Rt::timeout(silence_max, watch.next()).await {
         Ok(Ok(Some(update))) => Ok(update),
         Ok(Ok(None)) => Err(Interruption::Ended),
         Ok(Err(error)) => Err(error.into()),

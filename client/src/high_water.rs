@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use tidegate_domain::id::Incarnation;
-use tidegate_runtime::blocking;
 use tidegate_runtime::disk::Disk;
+use tidegate_runtime::{AsyncRuntime as _, Rt, blocking};
 
 use crate::Position;
 
@@ -54,7 +54,7 @@ impl HighWater {
         if self.mark.is_some_and(|mark| mark >= position) {
             return Ok(());
         }
-        tokio::time::sleep(self.disk.sync_delay()).await;
+        Rt::sleep(self.disk.sync_delay()).await;
         let writer = Arc::clone(&self.disk);
         blocking(move || writer.replace(FILE, print(position).as_bytes())).await??;
         self.mark = Some(position);
@@ -91,7 +91,7 @@ fn parse(bytes: &[u8]) -> io::Result<Position> {
     Err(damaged())
 }
 
-#[cfg(all(test, not(madsim)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use tidegate_runtime::disk::SimDisk;

@@ -1,15 +1,15 @@
 //! The calls of the `Store` service, with domain types in and out.
 
 use bytes::Bytes;
-use tidegate_domain::Outcome;
-use tidegate_domain::canonical;
 use tidegate_domain::event::Event;
 use tidegate_domain::id::{Hash, Incarnation, Index, LogTime};
+use tidegate_domain::{Outcome, canonical};
 use tidegate_proto::v1::snapshot_part::Part;
 use tidegate_proto::v1::store_client::StoreClient as Grpc;
 use tidegate_proto::v1::watch_update::Update;
 use tidegate_proto::v1::{self, ResyncReason};
 use tidegate_proto::{Refusal, WireError};
+use tidegate_runtime::{AsyncRuntime as _, Rt};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
@@ -233,7 +233,7 @@ impl StoreClient {
         let one = |node: Node| async move {
             let wait = self.nodes.config().attempt_timeout;
             let mut client = grpc(&node);
-            let asked = tokio::time::timeout(wait, client.status(v1::StatusRequest {}));
+            let asked = Rt::timeout(wait, client.status(v1::StatusRequest {}));
             let error = match asked.await {
                 Ok(Ok(status)) => return (node.endpoint, Ok(status.into_inner())),
                 Ok(Err(status)) => WireError::from(&status),
@@ -282,7 +282,7 @@ impl StoreClient {
         let wait = self.nodes.config().attempt_timeout;
         let mut rows = SnapshotRows::new();
         loop {
-            let part = match tokio::time::timeout(wait, parts.message()).await {
+            let part = match Rt::timeout(wait, parts.message()).await {
                 Ok(part) => part.map_err(|status| failed(WireError::from(&status)))?,
                 Err(_) => {
                     let message = format!("the snapshot stood still for {wait:?}");

@@ -1,4 +1,6 @@
 //! The path that answers `none` does not allocate.
+// Pure, so that the simulator can change nothing.
+#![cfg(not(madsim))]
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 mod support;
 

@@ -1,4 +1,6 @@
 //! What devices are told, story by story.
+// Pure, so that the simulator can change nothing.
+#![cfg(not(madsim))]
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 mod support;

@@ -1,4 +1,6 @@
 //! The engine against a decision without an index, and against its invariants, on random snapshots.
+// Pure, so that the simulator can change nothing.
+#![cfg(not(madsim))]
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 mod support;

@@ -1,4 +1,6 @@
 //! Outcomes on their way to their owner, and measurements on their way to their tally.
+// Pure, so that the simulator can change nothing.
+#![cfg(not(madsim))]
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 use ed25519_dalek::SigningKey;
 use std::time::Duration;

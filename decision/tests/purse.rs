@@ -1,4 +1,6 @@
 //! Admissions: never spent beyond what was granted, asked for as needed, returned when idle.
+// Pure, so that the simulator can change nothing.
+#![cfg(not(madsim))]
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 use std::{
     sync::atomic::{AtomicU64, Ordering},

@@ -2,7 +2,8 @@
 use super::{desk::Desk, grpc::Service};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tidegate_proto::v1::decision_server::DecisionServer;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tidegate_runtime::{AsyncRuntime as _, Rt, Task};
+use tokio::sync::oneshot;
 use tonic::transport::Server;
 
 /// Largest request: 1,024 forwarded outcomes.
@@ -36,6 +37,7 @@ pub enum ListenError {
     },
 }
 
+#[cfg(not(madsim))]
 impl ListenError {
     pub(crate) fn new(address: SocketAddr, source: io::Error) -> Self {
         match source.kind() {
@@ -70,7 +72,7 @@ impl Listener {
 }
 
 /// Serves until told to stop; then requests under way are finished.
-pub(crate) fn serve(listener: Listener, desk: Arc<Desk>) -> (oneshot::Sender<()>, JoinHandle<()>) {
+pub(crate) fn serve(listener: Listener, desk: Arc<Desk>) -> (oneshot::Sender<()>, Task<()>) {
     let (stop, stopped) = oneshot::channel();
     let service = DecisionServer::new(Service(desk)).max_decoding_message_size(REQUEST_BYTES_MAX);
     // A gateway that vanished sends no reset; without pings its streams would stay for ever.
@@ -82,7 +84,7 @@ pub(crate) fn serve(listener: Listener, desk: Arc<Desk>) -> (oneshot::Sender<()>
         // A sender that was dropped means the same.
         let _ = stopped.await;
     };
-    let serving = tokio::spawn(async move {
+    let serving = Rt::spawn(async move {
         #[cfg(not(madsim))]
         let served = router.serve_with_incoming_shutdown(listener.incoming, stopped);
         #[cfg(madsim)]

@@ -133,9 +133,11 @@ impl Node {
         let shown = Shown::new(Arc::clone(&desk));
         let follower = Follower::start(client, follow, clock, high_water, shown);
         desk.known.hold(follower.lease().clone());
-        let mut servers = vec![listen::serve(listener, Arc::clone(&desk))];
+        let grpc = listen::serve(listener, Arc::clone(&desk));
         #[cfg(not(madsim))]
-        servers.extend(http.map(|http| http::serve(http, Arc::clone(&desk))));
+        let http = http.map(|http| http::serve(http, Arc::clone(&desk)));
+        #[cfg(madsim)]
+        let http = None;
         Ok(Self {
             tasks: tasks::start(&desk, &signer, address),
             desk,
@@ -143,7 +145,7 @@ impl Node {
             address,
             http: http_address,
             follower: Some(follower),
-            servers,
+            servers: [Some(grpc), http].into_iter().flatten().collect(),
         })
     }
 

@@ -7,6 +7,7 @@ use crate::{
 };
 use tidegate_domain::id::{Millis, Pseudonym, SessionId};
 use tidegate_proto::{Refusal, WireError, v1};
+use tidegate_runtime::{AsyncRuntime as _, Rt};
 
 /// How long an outcome is of use to its owner; no silence horizon is longer by default.
 const USE: Millis = Millis(14 * 24 * 3_600_000);
@@ -203,7 +204,7 @@ async fn send(
         let answer = client.forward_outcomes(request).await;
         answer.map_err(|status| status.message().to_owned())
     };
-    let answer = tokio::time::timeout(ANSWER, ask)
+    let answer = Rt::timeout(ANSWER, ask)
         .await
         .map_err(|_| "no answer in time")??;
     let uncertain = i32::from(v1::OutcomeStatus::Uncertain);

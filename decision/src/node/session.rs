@@ -10,7 +10,7 @@ use tidegate_domain::{
     id::{CommandId, Millis, SessionId},
     node::PoolKey,
 };
-use tidegate_runtime::{Entropy, EntropyError};
+use tidegate_runtime::{AsyncRuntime as _, Entropy, EntropyError, Rt};
 
 /// How long a node's command may be applied after it was signed, in log time. Retries are over in
 /// seconds; the rest is room for clocks that disagree.
@@ -108,7 +108,7 @@ pub(crate) async fn hold(desk: Arc<Desk>, signer: Signer, advertise: String) {
             }
             Err(error) => {
                 tracing::warn!(%error, "no session could be opened; devices wait");
-                tokio::time::sleep(pause).await;
+                Rt::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
@@ -269,7 +269,7 @@ pub(crate) async fn close(desk: &Desk, signer: &Signer) -> Result<(), CloseError
             Ok(_) => return Ok(()),
             Err(AskError::Store(error)) => {
                 tracing::info!(%error, "the session is not closed yet");
-                tokio::time::sleep(PAUSE).await;
+                Rt::sleep(PAUSE).await;
             }
             Err(AskError::Rejected(why)) if matches!(*why, Rejection::SessionOver { .. }) => {
                 return Ok(());

@@ -4,7 +4,7 @@ use super::{
     session::{self, Signer},
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::task::JoinHandle;
+use tidegate_runtime::{AsyncRuntime as _, Rt, Task};
 
 /// Between two looks for admissions to ask for when nobody calls for one.
 const BUDGETS_EVERY: Duration = Duration::from_millis(500);
@@ -16,7 +16,7 @@ const URGENT_PAUSE: Duration = Duration::from_millis(200);
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 const LAG_PROBE: Duration = Duration::from_millis(50);
 
-pub(crate) fn start(desk: &Arc<Desk>, signer: &Signer, address: SocketAddr) -> Vec<JoinHandle<()>> {
+pub(crate) fn start(desk: &Arc<Desk>, signer: &Signer, address: SocketAddr) -> Vec<Task<()>> {
     // Without a fixed port, the port that was found is the one to tell others.
     let advertise = match desk.config.listen.port() {
         0 if desk.config.advertise == desk.config.listen.to_string() => address.to_string(),
@@ -25,18 +25,18 @@ pub(crate) fn start(desk: &Arc<Desk>, signer: &Signer, address: SocketAddr) -> V
     let all = || (Arc::clone(desk), signer.clone());
     let (one, two, three) = (all(), all(), all());
     vec![
-        tokio::spawn(session::hold(one.0, one.1, advertise)),
-        tokio::spawn(budgets(two.0, two.1)),
-        tokio::spawn(reports(three.0, three.1)),
-        tokio::spawn(forwards(Arc::clone(desk))),
-        tokio::spawn(lag(Arc::clone(desk))),
+        Rt::spawn(session::hold(one.0, one.1, advertise)),
+        Rt::spawn(budgets(two.0, two.1)),
+        Rt::spawn(reports(three.0, three.1)),
+        Rt::spawn(forwards(Arc::clone(desk))),
+        Rt::spawn(lag(Arc::clone(desk))),
     ]
 }
 
 async fn budgets(desk: Arc<Desk>, signer: Signer) {
     loop {
         let wanted = desk.wants.notified();
-        let _ = tokio::time::timeout(BUDGETS_EVERY, wanted).await;
+        let _ = Rt::timeout(BUDGETS_EVERY, wanted).await;
         session::budgets(&desk, &signer).await;
     }
 }
@@ -48,9 +48,9 @@ async fn reports(desk: Arc<Desk>, signer: Signer) {
             Duration::from_millis(snapshot.index.settings().report_interval.0)
         });
         let urgent = desk.urgent.notified();
-        if tokio::time::timeout(every, urgent).await.is_ok() {
+        if Rt::timeout(every, urgent).await.is_ok() {
             // Failures come in bursts: one report for those of a moment.
-            tokio::time::sleep(URGENT_PAUSE).await;
+            Rt::sleep(URGENT_PAUSE).await;
         }
         // What went wrong was said; what was not told is told next time.
         let _ = session::report(&desk, &signer).await;
@@ -59,7 +59,7 @@ async fn reports(desk: Arc<Desk>, signer: Signer) {
 
 async fn forwards(desk: Arc<Desk>) {
     loop {
-        tokio::time::sleep(FORWARD_EVERY).await;
+        Rt::sleep(FORWARD_EVERY).await;
         if let Some(live) = desk.live() {
             desk.forward(live.session).await;
         }
@@ -70,7 +70,7 @@ async fn forwards(desk: Arc<Desk>) {
 async fn lag(desk: Arc<Desk>) {
     loop {
         let asked = desk.clock.boot();
-        tokio::time::sleep(LAG_PROBE).await;
+        Rt::sleep(LAG_PROBE).await;
         let late = desk.clock.boot().since(asked).saturating_sub(LAG_PROBE);
         let lagging = late > desk.config.limits.lag_max;
         if lagging != desk.is_lagging() {

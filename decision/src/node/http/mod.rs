@@ -24,7 +24,8 @@ use axum::{
 use serde::{Serialize, de::DeserializeOwned};
 use std::{net::SocketAddr, sync::Arc};
 use tidegate_proto::{Refusal, WireError};
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tidegate_runtime::{AsyncRuntime as _, Rt, Task};
+use tokio::{net::TcpListener, sync::oneshot};
 
 /// A claimed address, not served yet.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl Listener {
 }
 
 /// Serves until told to stop; then requests under way are finished.
-pub(crate) fn serve(listener: Listener, desk: Arc<Desk>) -> (oneshot::Sender<()>, JoinHandle<()>) {
+pub(crate) fn serve(listener: Listener, desk: Arc<Desk>) -> (oneshot::Sender<()>, Task<()>) {
     let (stop, stopped) = oneshot::channel();
     let limit = DefaultBodyLimit::max(desk.config.limits.body_bytes_max);
     let router = Router::new()
@@ -64,7 +65,7 @@ pub(crate) fn serve(listener: Listener, desk: Arc<Desk>) -> (oneshot::Sender<()>
         // A sender that was dropped means the same.
         let _ = stopped.await;
     };
-    let serving = tokio::spawn(async move {
+    let serving = Rt::spawn(async move {
         let served = axum::serve(listener.inner, router).with_graceful_shutdown(stopped);
         if let Err(error) = served.await {
             tracing::error!(%error, "HTTP is served no more");
