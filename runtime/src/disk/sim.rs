@@ -148,6 +148,24 @@ impl SimDisk {
         flipped
     }
 
+    /// Takes back every fault that is still to come, and gives the disk all its room.
+    pub fn mend(&self) {
+        let mut device = self.device();
+        device.faults = Faults {
+            sync_delay: device.faults.sync_delay,
+            ..Faults::default()
+        };
+    }
+
+    /// The length of a file as the running system sees it; 0 if there is none.
+    #[must_use]
+    pub fn len(&self, name: &str) -> usize {
+        self.device()
+            .files
+            .get(name)
+            .map_or(0, |file| file.view.len())
+    }
+
     /// Loses everything: the disk was replaced.
     pub fn wipe(&self) {
         let mut device = self.device();

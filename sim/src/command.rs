@@ -1,0 +1,137 @@
+//! What the binary can be told to do.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use tidegate_sim::generate;
+use tidegate_sim::run::{Report, run};
+use tidegate_sim::schedule::Schedule;
+
+/// Runs the whole system under faults, and says which invariant broke.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate-sim", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one seed or several, each with the schedule that follows from it.
+    Run {
+        /// The first seed.
+        #[arg(long)]
+        seed: u64,
+        /// How many seeds.
+        #[arg(long, default_value_t = 1)]
+        seeds: u64,
+        /// Print what happened, one record a line.
+        #[arg(long)]
+        verbose: bool,
+    },
+    /// Run a schedule from a file.
+    Replay {
+        /// The schedule, as `generate` prints it.
+        file: PathBuf,
+        /// Print what happened, one record a line.
+        #[arg(long)]
+        verbose: bool,
+    },
+    /// Run a seed twice and compare the traces byte for byte.
+    Meta {
+        /// The first seed.
+        #[arg(long)]
+        seed: u64,
+        /// How many seeds.
+        #[arg(long, default_value_t = 1)]
+        seeds: u64,
+    },
+    /// Print the schedule of a seed.
+    Generate {
+        /// The seed.
+        #[arg(long)]
+        seed: u64,
+    },
+}
+
+/// Runs what the command line says. 0: nothing broke; 1: something did; 2: wrong use.
+pub(crate) fn main() -> ExitCode {
+    match execute(Arguments::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("tidegate-sim: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn execute(command: Command) -> anyhow::Result<bool> {
+    match command {
+        Command::Run {
+            seed,
+            seeds,
+            verbose,
+        } => {
+            let mut sound = true;
+            for seed in seed..seed.saturating_add(seeds) {
+                sound &= tell(
+                    &format!("seed {seed}"),
+                    &run(generate::schedule(seed)),
+                    verbose,
+                );
+            }
+            Ok(sound)
+        }
+        Command::Replay { file, verbose } => {
+            let json = std::fs::read_to_string(&file)
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            let schedule = Schedule::from_json(&json)
+                .with_context(|| format!("{} is no schedule", file.display()))?;
+            Ok(tell(&file.display().to_string(), &run(schedule), verbose))
+        }
+        Command::Meta { seed, seeds } => {
+            let twice = |seed| is_repeatable(seed);
+            Ok((seed..seed.saturating_add(seeds))
+                .map(twice)
+                .fold(true, |all, one| all & one))
+        }
+        Command::Generate { seed } => {
+            print!("{}", generate::schedule(seed).to_json());
+            Ok(true)
+        }
+    }
+}
+
+fn tell(what: &str, report: &Report, verbose: bool) -> bool {
+    if verbose {
+        for record in report.trace.records() {
+            println!("{record}");
+        }
+    }
+    println!("{what}: {report}");
+    for violation in &report.violations {
+        println!("  {} BROKEN: {}", violation.id, violation.detail);
+    }
+    report.violations.is_empty()
+}
+
+/// Two runs of one seed must be the same to the last byte.
+fn is_repeatable(seed: u64) -> bool {
+    let [first, second] = [(), ()].map(|()| run(generate::schedule(seed)));
+    if first.trace.hash() == second.trace.hash() {
+        println!("seed {seed}: twice the same; {first}");
+        return true;
+    }
+    println!("seed {seed}: NOT repeatable");
+    let pairs = first.trace.records().iter().zip(second.trace.records());
+    for (number, (one, other)) in pairs.enumerate() {
+        if one != other {
+            println!("  record {number} differs:\n  {one}\n  {other}");
+            break;
+        }
+    }
+    false
+}

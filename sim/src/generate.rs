@@ -1,0 +1,356 @@
+//! From a seed to a schedule. Swarm testing: each seed leaves out about half of the classes of
+//! faults, since some bugs only show where others don't mask them.
+
+use crate::dice::Dice;
+use crate::schedule::{Fault, Load, Schedule, Spot, Timed, WorldSpec};
+
+/// How long faults strike, in ms.
+const STORM_MS: u64 = 30_000;
+/// How long the run goes on after healing, in ms: LIVE-1 and a little more.
+const CALM_MS: u64 = 12_000;
+/// Nodes whose disk may be ruined for good in one run: what two regions of five voters survive
+/// while the operators' replacement is under way.
+const RUINED_MAX: usize = 1;
+
+/// Makes a fault of one class.
+type Make = fn(&mut Storm) -> Option<Fault>;
+
+/// Every class that can be drawn, with how likely it is among those that a seed has.
+const CLASSES: [(u64, Make); 19] = [
+    (4, crash),
+    (2, kill),
+    (1, restart),
+    (1, replace),
+    (3, pause),
+    (2, cut),
+    (3, isolate),
+    (2, region),
+    (1, flap),
+    (1, loss),
+    (1, delay),
+    (1, slow_disk),
+    (1, fail_sync),
+    (2, tear_power),
+    (1, flip_bit),
+    (1, full_disk),
+    (2, clock),
+    (2, transfer),
+    (3, snapshot),
+];
+
+/// The schedule of a seed.
+#[must_use]
+pub fn schedule(seed: u64) -> Schedule {
+    let mut dice = Dice::new(seed, "generate");
+    let mut world = WorldSpec::five_voters();
+    // Snapshots and purges happen within a run, and sometimes hardly ever.
+    world.snapshot_every = *dice.pick(&[100, 100, 100, 400]).unwrap_or(&100);
+    world.sync_us = dice.within(200..4_000);
+    let load = load(&mut dice);
+    let mut storm = Storm::new(dice, &world);
+    Schedule {
+        seed,
+        world,
+        load,
+        faults: storm.faults(),
+        heal_at_ms: STORM_MS,
+        calm_ms: CALM_MS,
+    }
+}
+
+fn load(dice: &mut Dice) -> Load {
+    Load {
+        operators: 3,
+        operator_pause_ms: dice.within(200..900),
+        readers: 2,
+        reader_pause_ms: dice.within(300..1_200),
+        followers: 2,
+    }
+}
+
+/// The faults of one run in the making.
+struct Storm {
+    dice: Dice,
+    /// Store nodes by region.
+    regions: Vec<Vec<Spot>>,
+    stores: Vec<Spot>,
+    ruined: usize,
+}
+
+impl Storm {
+    fn new(dice: Dice, world: &WorldSpec) -> Self {
+        let stores = world.stores();
+        let of = |name: &str| {
+            let here = stores.iter().filter(|store| store.region == name);
+            here.map(|store| Spot::store(store.id)).collect()
+        };
+        Self {
+            dice,
+            regions: world
+                .regions
+                .iter()
+                .map(|region| of(&region.name))
+                .collect(),
+            stores: stores.iter().map(|store| Spot::store(store.id)).collect(),
+            ruined: 0,
+        }
+    }
+
+    fn faults(&mut self) -> Vec<Timed> {
+        let kept: Vec<(u64, Make)> = CLASSES
+            .into_iter()
+            .filter(|_| self.dice.one_in(2))
+            .collect();
+        let total: u64 = kept.iter().map(|(weight, _)| weight).sum();
+        // Some storms are dense and some are single blows.
+        let pause = *self
+            .dice
+            .pick(&[400, 1_000, 2_500, 6_000])
+            .unwrap_or(&1_000);
+        let mut faults = Vec::new();
+        let mut at_ms = self.dice.within(200..2_000);
+        while at_ms < STORM_MS && total > 0 {
+            let mut left = self.dice.below(total);
+            let make = kept.iter().find(|(weight, _)| {
+                let hit = left < *weight;
+                left = left.saturating_sub(*weight);
+                hit
+            });
+            if let Some(fault) = make.and_then(|(_, make)| make(self)) {
+                faults.push(Timed { at_ms, fault });
+            }
+            at_ms += self.dice.within(pause / 4..pause * 2);
+        }
+        faults
+    }
+
+    /// Some store node; the leader more often than chance would have it.
+    fn someone(&mut self) -> Spot {
+        if self.dice.one_in(3) {
+            return Spot(Spot::LEADER.to_owned());
+        }
+        self.named()
+    }
+
+    fn named(&mut self) -> Spot {
+        let some = self.dice.pick(&self.stores);
+        some.cloned().unwrap_or_else(|| Spot::store(1))
+    }
+
+    /// Mostly short, sometimes long.
+    fn lasting(&mut self) -> u64 {
+        match self.dice.below(4) {
+            0 => self.dice.within(20..300),
+            1 | 2 => self.dice.within(300..4_000),
+            _ => self.dice.within(4_000..15_000),
+        }
+    }
+}
+
+fn crash(storm: &mut Storm) -> Option<Fault> {
+    let (at, for_ms) = (storm.someone(), storm.lasting());
+    Some(Fault::Crash { at, for_ms })
+}
+
+fn kill(storm: &mut Storm) -> Option<Fault> {
+    let (at, for_ms) = (storm.someone(), storm.lasting());
+    Some(Fault::Kill { at, for_ms })
+}
+
+fn restart(storm: &mut Storm) -> Option<Fault> {
+    let (at, for_ms) = (storm.someone(), storm.lasting());
+    Some(Fault::Restart { at, for_ms })
+}
+
+fn replace(storm: &mut Storm) -> Option<Fault> {
+    ruin(storm).map(|at| Fault::Replace { at })
+}
+
+/// A voter whose disk may be ruined; none if the run has had enough of that.
+fn ruin(storm: &mut Storm) -> Option<Spot> {
+    if storm.ruined >= RUINED_MAX {
+        return None;
+    }
+    storm.ruined += 1;
+    Some(storm.named())
+}
+
+fn pause(storm: &mut Storm) -> Option<Fault> {
+    let (at, for_ms) = (storm.someone(), storm.lasting());
+    Some(Fault::Pause { at, for_ms })
+}
+
+fn cut(storm: &mut Storm) -> Option<Fault> {
+    let all = storm.stores.clone();
+    let one = storm.someone();
+    let others = storm.dice.below(all.len() as u64) + 1;
+    let others = storm
+        .dice
+        .sample(&all, usize::try_from(others).unwrap_or(1));
+    let for_ms = storm.lasting();
+    let (from, to) = if storm.dice.one_in(2) {
+        (vec![one], others)
+    } else {
+        (others, vec![one])
+    };
+    Some(Fault::Cut { from, to, for_ms })
+}
+
+fn isolate(storm: &mut Storm) -> Option<Fault> {
+    let these = if storm.dice.one_in(2) {
+        vec![storm.someone()]
+    } else {
+        let all = storm.stores.clone();
+        storm.dice.sample(&all, 2)
+    };
+    let for_ms = storm.lasting();
+    Some(Fault::Isolate { these, for_ms })
+}
+
+fn region(storm: &mut Storm) -> Option<Fault> {
+    let these = storm.dice.pick(&storm.regions)?.clone();
+    let for_ms = storm.lasting();
+    Some(Fault::Isolate { these, for_ms })
+}
+
+fn flap(storm: &mut Storm) -> Option<Fault> {
+    let these = vec![storm.someone()];
+    let period_ms = storm.dice.within(100..2_000);
+    let for_ms = storm.dice.within(2_000..10_000);
+    Some(Fault::Flap {
+        these,
+        period_ms,
+        for_ms,
+    })
+}
+
+fn loss(storm: &mut Storm) -> Option<Fault> {
+    let ppm = u32::try_from(storm.dice.within(1_000..200_000)).ok()?;
+    let for_ms = storm.lasting();
+    Some(Fault::Loss { ppm, for_ms })
+}
+
+fn delay(storm: &mut Storm) -> Option<Fault> {
+    let extra_us = storm.dice.within(1_000..400_000);
+    let for_ms = storm.lasting();
+    Some(Fault::Delay { extra_us, for_ms })
+}
+
+fn slow_disk(storm: &mut Storm) -> Option<Fault> {
+    let (at, for_ms) = (storm.someone(), storm.lasting());
+    let sync_us = storm.dice.within(10_000..800_000);
+    Some(Fault::SlowDisk {
+        at,
+        sync_us,
+        for_ms,
+    })
+}
+
+fn fail_sync(storm: &mut Storm) -> Option<Fault> {
+    let at = storm.someone();
+    let after = storm.dice.below(20);
+    Some(Fault::FailSync { at, after })
+}
+
+fn tear_power(storm: &mut Storm) -> Option<Fault> {
+    let (at, for_ms) = (storm.someone(), storm.lasting());
+    let after = storm.dice.below(120);
+    Some(Fault::TearPower { at, after, for_ms })
+}
+
+fn flip_bit(storm: &mut Storm) -> Option<Fault> {
+    let at = ruin(storm)?;
+    let file = storm.dice.pick(&["log.redb", "state.redb"])?;
+    let place_ppm = u32::try_from(storm.dice.below(1_000_000)).ok()?;
+    let bit = u8::try_from(storm.dice.below(8)).ok()?;
+    Some(Fault::FlipBit {
+        at,
+        file: (*file).to_owned(),
+        place_ppm,
+        bit,
+    })
+}
+
+fn full_disk(storm: &mut Storm) -> Option<Fault> {
+    let (at, for_ms) = (storm.someone(), storm.lasting());
+    let free_bytes = storm.dice.below(200_000);
+    Some(Fault::FullDisk {
+        at,
+        free_bytes,
+        for_ms,
+    })
+}
+
+fn clock(storm: &mut Storm) -> Option<Fault> {
+    let (at, for_ms) = (storm.someone(), storm.lasting());
+    let rate_ppm = u32::try_from(storm.dice.within(900_000..1_100_000)).ok()?;
+    let wall_ms = match storm.dice.below(3) {
+        0 => 0,
+        1 => signed(storm.dice.below(2_000)) - 1_000,
+        _ => signed(storm.dice.below(1_200_000)) - 600_000,
+    };
+    Some(Fault::Clock {
+        at,
+        rate_ppm,
+        wall_ms,
+        for_ms,
+    })
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn transfer(storm: &mut Storm) -> Option<Fault> {
+    let to = storm.named();
+    Some(Fault::Transfer { to })
+}
+
+fn snapshot(storm: &mut Storm) -> Option<Fault> {
+    let at = storm.someone();
+    Some(if storm.dice.one_in(2) {
+        Fault::Snapshot { at }
+    } else {
+        Fault::Purge { at }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_seed_is_one_schedule_and_another_seed_another() {
+        assert_eq!(schedule(3), schedule(3));
+        assert_ne!(schedule(3).faults, schedule(4).faults);
+    }
+
+    #[test]
+    fn a_schedule_survives_its_file() {
+        let schedule = schedule(11);
+        let read = Schedule::from_json(&schedule.to_json()).unwrap();
+        assert_eq!(read, schedule);
+        assert!(Schedule::from_json(&schedule.to_json().replace("seed", "sead")).is_err());
+    }
+
+    #[test]
+    fn every_class_is_drawn_by_some_seed_and_left_out_by_others() {
+        let classes = |seed| -> BTreeSet<&str> {
+            let faults = schedule(seed).faults;
+            faults.iter().map(|timed| timed.fault.class()).collect()
+        };
+        let all: BTreeSet<&str> = (0..200).flat_map(classes).collect();
+        assert_eq!(all.len(), CLASSES.len(), "{all:?}");
+        for class in all {
+            let with = (0..200)
+                .filter(|seed| classes(*seed).contains(class))
+                .count();
+            assert!(
+                (5..150).contains(&with),
+                "{class} is in {with} of 200 seeds"
+            );
+        }
+    }
+}

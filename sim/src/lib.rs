@@ -1,0 +1,29 @@
+//! The simulator: the whole system under every fault, with an oracle for every invariant.
+//!
+//! | Module | What | Where it runs |
+//! |---|---|---|
+//! | [`schedule`] | a run as data: world, load, every fault at its time | everywhere |
+//! | [`generate`] | from a seed to a schedule | everywhere |
+//! | [`record`] | what happened, as data, and its hash | everywhere |
+//! | [`oracle`] | what must never happen, one file per invariant | everywhere |
+//! | [`load`] | what operators ask for, honest and hostile | everywhere |
+//! | [`dice`] | random numbers that follow from a seed for ever | everywhere |
+//! | `world` | the machines: production code, unmodified, on simulated network, clocks and disks | simulator |
+//! | `nemesis` | brings the schedule's faults about | simulator |
+//! | `run` | one run from a schedule to its trace | simulator |
+//!
+//! Architecture invariant: an oracle sees only what the world tells it, never what a fault was.
+
+pub mod dice;
+pub mod generate;
+pub mod load;
+pub mod oracle;
+pub mod record;
+pub mod schedule;
+
+#[cfg(madsim)]
+mod nemesis;
+#[cfg(madsim)]
+pub mod run;
+#[cfg(madsim)]
+mod world;

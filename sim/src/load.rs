@@ -1,0 +1,311 @@
+//! What operators ask for, honest and hostile, made from what they last saw of the state.
+
+use tidegate_domain::command::{
+    AdvanceWave, ApproveRollout, Base, ChangeMembership, Command, CompleteRollout, CreateRollout,
+    EmergencyStop, HaltRollout, LiftStop, PauseRollout, RaiseFloor, RegisterVariant, ResumeRollout,
+    RollBack, RotateKeys, StartRollout, seal,
+};
+use tidegate_domain::config::Member;
+use tidegate_domain::guard::{StopCovers, StopScope};
+use tidegate_domain::id::{
+    LogTime, Millis, NodeId, Region, RolloutId, SecurityVersion, StopId, WaveIndex,
+};
+use tidegate_domain::key::Role;
+use tidegate_domain::state::State;
+use tidegate_domain::testing::{
+    Fleet, proposed_keys, reason, region, release, rollout, scope, traits,
+};
+
+use crate::dice::Dice;
+
+/// How long a command stays valid on either side of the moment at which it is made: clocks of the
+/// store may be off by minutes.
+const VALID_MS: u64 = 1_800_000;
+/// Most commands that are kept to be sent again by somebody who overheard them.
+const OVERHEARD_MAX: usize = 64;
+const REGIONS: [&str; 3] = ["a", "b", "c"];
+
+/// The operators of a fleet, with all keys in one hand.
+#[derive(Debug)]
+pub struct Operators {
+    fleet: Fleet,
+    dice: Dice,
+    made: u64,
+    overheard: Vec<Vec<u8>>,
+}
+
+/// A command as it is proposed.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What it is, in a word.
+    pub what: &'static str,
+}
+
+/// A member of the store as operators want it.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Its number.
+    pub id: u64,
+    /// `host:port`.
+    pub address: String,
+    /// The region that it counts for.
+    pub region: String,
+    /// Whether it votes.
+    pub voter: bool,
+}
+
+impl Operators {
+    /// The operators under a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            fleet: Fleet::unborn(),
+            dice: Dice::new(seed, "operators"),
+            made: 0,
+            overheard: Vec::new(),
+        }
+    }
+
+    /// What they think the time is, in ms since 1970.
+    pub fn now(&mut self, wall_ms: u64) {
+        self.fleet.now = LogTime(wall_ms);
+    }
+
+    /// They looked at the store.
+    pub fn saw(&mut self, state: &State) {
+        self.fleet.state = state.clone();
+    }
+
+    /// What they saw last.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.fleet.state
+    }
+
+    /// The command with which epoch 1 begins.
+    pub fn ceremony(&mut self) -> Draft {
+        let command = self.fleet.rotation(&[0, 1, 2]);
+        self.draft("ceremony", command)
+    }
+
+    /// Who shall be a member of the store.
+    pub fn membership(&mut self, wanted: &[Wanted]) -> Draft {
+        let member = |node: &Wanted| Member {
+            id: NodeId(node.id),
+            address: node.address.clone(),
+            region: Region::new(&node.region).unwrap_or_else(|_| region("a")),
+            voter: node.voter,
+            checkpoint_key: None,
+        };
+        let members = wanted.iter().map(member).collect();
+        self.draft("members", ChangeMembership { members })
+    }
+
+    /// Something an operator may want next, or somebody who is none.
+    pub fn ask(&mut self) -> Draft {
+        if self.dice.one_in(12) {
+            return self.hostile();
+        }
+        let draft = match self.dice.below(20) {
+            0..=4 => self.variant(),
+            5..=8 => self.release(),
+            9 => self.stop(),
+            10 => self.floor(),
+            11 if self.dice.one_in(3) => self.rotation(),
+            _ => self.rollout(),
+        };
+        if self.overheard.len() < OVERHEARD_MAX {
+            self.overheard.push(draft.bytes.clone());
+        }
+        draft
+    }
+
+    fn variant(&mut self) -> Draft {
+        self.made += 1;
+        let place = *self.dice.pick(&REGIONS).unwrap_or(&"a");
+        let traits = traits(&format!("model-{}/r1/{place}/none", self.made));
+        self.draft("variant", RegisterVariant { traits })
+    }
+
+    fn release(&mut self) -> Draft {
+        self.made += 1;
+        let version = 1 + self.dice.below(4);
+        let made = release(&format!("release-{}", self.made)).security_version(version);
+        let command = self.fleet.registration(made);
+        self.draft("release", command)
+    }
+
+    fn stop(&mut self) -> Draft {
+        let last = self.fleet.state.meta().last_stop;
+        let reason = reason();
+        if last.0 > 0 && self.dice.one_in(2) {
+            let stop = StopId(1 + self.dice.below(last.0));
+            return self.draft("lift", LiftStop { stop, reason });
+        }
+        let place = *self.dice.pick(&REGIONS).unwrap_or(&"a");
+        let stop = EmergencyStop {
+            scope: StopScope::Region(region(place)),
+            covers: StopCovers::Offers,
+            reason,
+        };
+        self.draft("stop", stop)
+    }
+
+    fn floor(&mut self) -> Draft {
+        let raise = RaiseFloor {
+            scope: scope("os", "*"),
+            security_version: SecurityVersion(self.dice.below(4)),
+            reason: reason(),
+            retire: self.dice.one_in(4),
+        };
+        self.draft("floor", raise)
+    }
+
+    /// Other keys for people; machines keep theirs.
+    fn rotation(&mut self) -> Draft {
+        let first = u8::try_from(self.dice.below(4)).unwrap_or(0);
+        let numbers = [first, first + 1, first + 2];
+        let RotateKeys {
+            epoch,
+            mut roles,
+            strand: _,
+        } = self.fleet.rotation(&numbers);
+        for proposed in &mut roles {
+            if matches!(
+                proposed.role,
+                Role::Decision | Role::Node | Role::Checkpoint
+            ) {
+                proposed.keys = proposed_keys(&self.fleet.keys, proposed.role, &[0, 1, 2]);
+            }
+        }
+        let rotation = RotateKeys {
+            epoch,
+            roles,
+            strand: true,
+        };
+        self.draft("rotation", rotation)
+    }
+
+    fn rollout(&mut self) -> Draft {
+        let rollouts = self.fleet.state.rollouts().iter();
+        let live: Vec<RolloutId> = rollouts
+            .filter(|(_, rollout)| !rollout.life.is_final())
+            .map(|(id, _)| *id)
+            .collect();
+        let Some(rollout) = self.dice.pick(&live).copied() else {
+            return self.creation();
+        };
+        let reason = reason();
+        match self.dice.below(16) {
+            0..=3 => self.draft("approve", ApproveRollout { rollout }),
+            4..=7 => self.draft("start", StartRollout { rollout }),
+            8 => {
+                let wave = WaveIndex(u16::try_from(self.dice.below(3)).unwrap_or(0));
+                let advance = AdvanceWave {
+                    rollout,
+                    wave,
+                    reason,
+                };
+                self.draft("advance", advance)
+            }
+            9 => self.draft("pause", PauseRollout { rollout, reason }),
+            10 => self.draft("resume", ResumeRollout { rollout, reason }),
+            11 => self.draft("halt", HaltRollout { rollout, reason }),
+            12 => self.draft("roll back", RollBack { rollout, reason }),
+            13 => self.draft("complete", CompleteRollout { rollout }),
+            _ => self.creation(),
+        }
+    }
+
+    fn creation(&mut self) -> Draft {
+        let releases: Vec<String> = self
+            .fleet
+            .state
+            .releases()
+            .iter()
+            .map(|(name, _)| name.to_string())
+            .collect();
+        let Some(name) = self.dice.pick(&releases).cloned() else {
+            return self.release();
+        };
+        let mut rollout = rollout(&name);
+        for percent in [10, 50, 100] {
+            rollout = rollout.wave(percent, 0);
+            if self.dice.one_in(3) {
+                rollout = rollout.cap(1 + self.dice.below(40));
+            }
+        }
+        if let Some(back) = self.dice.pick(&releases).filter(|_| percent_of_two(&name)) {
+            rollout = rollout.back_to(back);
+        }
+        let priority = u32::try_from(self.dice.below(1_000)).unwrap_or(0);
+        let spec = rollout.priority(priority).spec();
+        self.draft("rollout", CreateRollout { spec })
+    }
+
+    /// Somebody who overheard a command, or whose signatures are not enough or not good.
+    fn hostile(&mut self) -> Draft {
+        let overheard = self.dice.pick(&self.overheard).cloned();
+        if let Some(bytes) = overheard.filter(|_| self.dice.one_in(2)) {
+            let what = "overheard";
+            return Draft { bytes, what };
+        }
+        let mut draft = self.floor();
+        let at = usize::try_from(self.dice.below(draft.bytes.len() as u64)).unwrap_or(0);
+        if let Some(byte) = draft.bytes.get_mut(at) {
+            *byte ^= 1 << self.dice.below(8);
+        }
+        draft.what = "tampered";
+        draft
+    }
+
+    fn draft(&mut self, what: &'static str, command: impl Into<Command>) -> Draft {
+        let mut proposal = self.fleet.proposal(command);
+        let now = self.fleet.now;
+        proposal.not_before = LogTime(now.0.saturating_sub(VALID_MS));
+        proposal.not_after = now.after(Millis(VALID_MS));
+        // No command depends on another one's place: what came between is for `apply` to judge.
+        proposal.base = Base::genesis(Fleet::ORIGIN);
+        let signers = self.fleet.signers(&proposal.command);
+        let bytes = seal(&proposal, &signers.iter().collect::<Vec<_>>()).to_bytes();
+        Draft { bytes, what }
+    }
+}
+
+/// Some releases have a way back and some don't, whoever rolls them out.
+fn percent_of_two(name: &str) -> bool {
+    name.len().is_multiple_of(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_domain::Outcome;
+
+    use super::*;
+
+    #[test]
+    fn operators_get_most_of_what_they_ask_for_and_strangers_nothing() {
+        let mut fleet = Fleet::unborn();
+        let mut operators = Operators::new(1);
+        operators.now(fleet.now.0);
+        let ceremony = operators.ceremony();
+        fleet.apply(&ceremony.bytes);
+        let (mut accepted, mut kinds) = (0, std::collections::BTreeSet::new());
+        for _ in 0..400 {
+            operators.saw(&fleet.state);
+            fleet.wait(Millis(500));
+            operators.now(fleet.now.0);
+            let draft = operators.ask();
+            let applied = fleet.apply(&draft.bytes).clone();
+            if matches!(applied.outcome, Outcome::Accepted(_)) {
+                accepted += 1;
+                kinds.insert(draft.what);
+                assert_ne!(draft.what, "overheard", "a command was applied twice");
+            }
+        }
+        assert!(accepted > 150, "only {accepted} of 400 were accepted");
+        assert!(kinds.len() > 10, "{kinds:?}");
+    }
+}

@@ -1,0 +1,15 @@
+//! The simulator's command line: runs seeds and schedules, and says what broke.
+
+#[cfg(madsim)]
+mod command;
+
+#[cfg(madsim)]
+fn main() -> std::process::ExitCode {
+    command::main()
+}
+
+#[cfg(not(madsim))]
+fn main() -> std::process::ExitCode {
+    eprintln!("tidegate-sim: this is a real build; build it with RUSTFLAGS='--cfg madsim'");
+    std::process::ExitCode::from(2)
+}

@@ -1,0 +1,344 @@
+//! Brings the schedule's faults about, and mends what they broke when their time is over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use madsim::runtime::Handle;
+use madsim::task::NodeId;
+use tidegate_runtime::sim::{Skew, set_skew};
+
+use crate::dice::Dice;
+use crate::record::Kind;
+use crate::schedule::{Fault, Schedule, Spot};
+use crate::world::World;
+use crate::world::store::Store;
+use crate::world::witness::now_us;
+
+/// How often a fuse is looked at.
+const FUSE_EVERY: Duration = Duration::from_millis(2);
+
+/// Whoever breaks things. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Nemesis {
+    world: World,
+    seed: u64,
+    /// All faults are over: what is still under way breaks nothing more.
+    healed: Arc<AtomicBool>,
+}
+
+fn ms(length: u64) -> Duration {
+    Duration::from_millis(length)
+}
+
+impl Nemesis {
+    pub(crate) fn new(world: World, seed: u64) -> Self {
+        Self {
+            world,
+            seed,
+            healed: Arc::default(),
+        }
+    }
+
+    /// Brings about all faults of a schedule, each at its time, until it is time to heal.
+    pub(crate) async fn storm(&self, schedule: &Schedule) {
+        let began = now_us();
+        for timed in &schedule.faults {
+            let due = began + timed.at_ms * 1_000;
+            madsim::time::sleep(Duration::from_micros(due.saturating_sub(now_us()))).await;
+            if self.world.witness.is_broken() {
+                return;
+            }
+            self.strike(&timed.fault);
+        }
+        let due = began + schedule.heal_at_ms * 1_000;
+        madsim::time::sleep(Duration::from_micros(due.saturating_sub(now_us()))).await;
+    }
+
+    /// Everything works again. What is lost for good is replaced.
+    pub(crate) fn heal(&self) {
+        self.healed.store(true, Ordering::Relaxed);
+        self.world.network.heal();
+        for store in self.world.members() {
+            let machine = store.machine.id();
+            Handle::current().resume(machine);
+            set_skew(machine, Skew::NONE);
+            store.disk.mend();
+            store.disk.set_sync_delay(self.world.sync_delay());
+            if store.refused() {
+                self.world.replace(&store);
+            } else if store.position().is_none() {
+                store.kill();
+                store.back_after(0);
+            }
+        }
+        self.world.witness.note("world", Kind::Healed);
+    }
+
+    fn strike(&self, fault: &Fault) {
+        let fault = self.resolved(fault);
+        self.note(&fault);
+        match fault.clone() {
+            Fault::Crash { at, for_ms } => self.at(&at, |store| self.crash(&store, for_ms)),
+            Fault::Kill { at, for_ms } => self.at(&at, |store| {
+                store.kill();
+                self.stopped(&store, "killed");
+                store.back_after(for_ms);
+            }),
+            Fault::Restart { at, for_ms } => self.at(&at, |store| self.restart(store, for_ms)),
+            Fault::Replace { at } => self.at(&at, |store| {
+                let new = self.world.replace(&store);
+                self.stopped(
+                    &store,
+                    &format!("lost its disk; s{} takes its place", new.id),
+                );
+            }),
+            Fault::Pause { at, for_ms } => self.at(&at, |store| self.pause(&store, for_ms)),
+            Fault::Cut { from, to, for_ms } => {
+                let (from, to) = (self.machines(&from), self.machines(&to));
+                self.cut(pairs(&from, &to), for_ms);
+            }
+            Fault::Isolate { these, for_ms } => self.cut(self.around(&these), for_ms),
+            Fault::Flap {
+                these,
+                period_ms,
+                for_ms,
+            } => self.flap(self.around(&these), period_ms, for_ms),
+            Fault::Loss { ppm, for_ms } => {
+                self.world.network.lose(ppm);
+                self.later(for_ms, "loss", |nemesis| nemesis.world.network.lose(0));
+            }
+            Fault::Delay { extra_us, for_ms } => {
+                self.world.network.slow_down(extra_us);
+                self.later(for_ms, "delay", |nemesis| {
+                    nemesis.world.network.slow_down(0)
+                });
+            }
+            Fault::Transfer { to } => self.transfer(&to),
+            Fault::Snapshot { at } => self.at(&at, |store| snapshot(&store, false)),
+            Fault::Purge { at } => self.at(&at, |store| snapshot(&store, true)),
+            Fault::Vote { at, voter } => {
+                self.at(&at, |store| self.world.set_voter(store.spec.id, voter));
+            }
+            Fault::Clock { .. }
+            | Fault::SlowDisk { .. }
+            | Fault::FailSync { .. }
+            | Fault::TearPower { .. }
+            | Fault::FlipBit { .. }
+            | Fault::FullDisk { .. } => self.strike_machine(fault),
+        }
+    }
+
+    /// Faults of one machine's disk and clocks.
+    fn strike_machine(&self, fault: Fault) {
+        match fault {
+            Fault::SlowDisk {
+                at,
+                sync_us,
+                for_ms,
+            } => self.at(&at, |store| {
+                store.disk.set_sync_delay(Duration::from_micros(sync_us));
+                self.later(for_ms, "slow disk", move |nemesis| {
+                    store.disk.set_sync_delay(nemesis.world.sync_delay());
+                });
+            }),
+            Fault::FailSync { at, after } => {
+                self.at(&at, |store| store.disk.fail_sync_after(after));
+            }
+            Fault::TearPower { at, after, for_ms } => {
+                self.at(&at, |store| self.tear_power(store, after, for_ms));
+            }
+            Fault::FlipBit {
+                at,
+                file,
+                place_ppm,
+                bit,
+            } => self.at(&at, |store| {
+                let len = store.disk.len(&file);
+                let offset = len * usize::try_from(place_ppm).unwrap_or(0) / 1_000_000;
+                store.disk.flip_bit(&file, offset, bit);
+            }),
+            Fault::FullDisk {
+                at,
+                free_bytes,
+                for_ms,
+            } => self.at(&at, |store| {
+                let used = store.disk.stats().bytes;
+                store.disk.set_capacity(Some(used + free_bytes));
+                self.later(for_ms, "full disk", move |_| store.disk.set_capacity(None));
+            }),
+            Fault::Clock {
+                at,
+                rate_ppm,
+                wall_ms,
+                for_ms,
+            } => self.at(&at, |store| {
+                let machine = store.machine.id();
+                let skew = Skew {
+                    rate_ppm,
+                    wall_offset_ms: wall_ms,
+                };
+                set_skew(machine, skew);
+                self.later(for_ms, "clock", move |_| set_skew(machine, Skew::NONE));
+            }),
+            other => unreachable!("{other} is no fault of one machine's parts"),
+        }
+    }
+
+    fn crash(&self, store: &Store, for_ms: u64) {
+        let mut dice = Dice::new(self.seed ^ now_us(), &store.lane);
+        store.cut_power(&mut dice);
+        self.stopped(store, "lost power");
+        store.back_after(for_ms);
+    }
+
+    fn restart(&self, store: Store, for_ms: u64) {
+        if !store.ask_to_stop() {
+            return;
+        }
+        self.later(for_ms + 4_000, "restart", move |_| {
+            if store.position().is_none() && !store.refused() {
+                store.kill();
+                store.back_after(0);
+            }
+        });
+    }
+
+    fn pause(&self, store: &Store, for_ms: u64) {
+        let machine = store.machine.id();
+        Handle::current().pause(machine);
+        self.later(for_ms, "pause", move |_| Handle::current().resume(machine));
+    }
+
+    /// The power fails at some change of the disk, or never if it has nothing to do.
+    fn tear_power(&self, store: Store, after: u64, for_ms: u64) {
+        store.disk.fail_power_after(after);
+        let nemesis = self.clone();
+        drop(madsim::task::spawn(async move {
+            let gives_up = now_us() + for_ms * 1_000;
+            while !store.lost_power() {
+                if now_us() > gives_up || nemesis.is_over() {
+                    return store.disk.mend();
+                }
+                madsim::time::sleep(FUSE_EVERY).await;
+            }
+            nemesis.crash(&store, for_ms);
+        }));
+    }
+
+    fn transfer(&self, to: &Spot) {
+        let (Some(leader), Some(to)) = (self.world.leader(), self.world.store(to)) else {
+            return;
+        };
+        let Some(raft) = leader.with(|node| node.raft().clone()) else {
+            return;
+        };
+        drop(leader.machine.spawn(async move {
+            // Whether it succeeds is the cluster's affair.
+            let _ = raft.trigger().transfer_leader(to.spec.id).await;
+        }));
+    }
+
+    fn cut(&self, links: Vec<(NodeId, NodeId)>, for_ms: u64) {
+        let cut = self.world.network.cut(links);
+        self.later(for_ms, "cut", |nemesis| nemesis.world.network.mend(cut));
+    }
+
+    fn flap(&self, links: Vec<(NodeId, NodeId)>, period_ms: u64, for_ms: u64) {
+        let nemesis = self.clone();
+        drop(madsim::task::spawn(async move {
+            let network = &nemesis.world.network;
+            let ends = now_us() + for_ms * 1_000;
+            while now_us() < ends && !nemesis.is_over() {
+                let cut = network.cut(links.clone());
+                madsim::time::sleep(ms(period_ms / 2)).await;
+                network.mend(cut);
+                madsim::time::sleep(ms(period_ms / 2)).await;
+            }
+        }));
+    }
+
+    /// Mends something after a while.
+    fn later(&self, for_ms: u64, what: &str, mend: impl FnOnce(&Self) + Send + 'static) {
+        let (nemesis, what) = (self.clone(), what.to_owned());
+        drop(madsim::task::spawn(async move {
+            madsim::time::sleep(ms(for_ms)).await;
+            if nemesis.is_over() {
+                return;
+            }
+            mend(&nemesis);
+            nemesis.world.witness.note("world", Kind::Mended { what });
+        }));
+    }
+
+    fn is_over(&self) -> bool {
+        self.healed.load(Ordering::Relaxed)
+    }
+
+    fn at(&self, spot: &Spot, strike: impl FnOnce(Store)) {
+        if let Some(store) = self.world.store(spot) {
+            strike(store);
+        }
+    }
+
+    /// The fault with `leader` replaced by who leads now, so that the record says whom it hit.
+    fn resolved(&self, fault: &Fault) -> Fault {
+        let mut fault = fault.clone();
+        for spot in fault.spots_mut() {
+            if spot.0 == Spot::LEADER
+                && let Some(leader) = self.world.leader()
+            {
+                *spot = Spot::store(leader.spec.id);
+            }
+        }
+        fault
+    }
+
+    fn machines(&self, spots: &[Spot]) -> Vec<NodeId> {
+        let stores = spots.iter().filter_map(|spot| self.world.store(spot));
+        stores.map(|store| store.machine.id()).collect()
+    }
+
+    /// All links between these and all others, in both directions.
+    fn around(&self, these: &[Spot]) -> Vec<(NodeId, NodeId)> {
+        let inside = self.machines(these);
+        let outside = self.world.everyone_but(&inside);
+        let mut links = pairs(&inside, &outside);
+        links.extend(pairs(&outside, &inside));
+        links
+    }
+
+    fn note(&self, fault: &Fault) {
+        let fault = fault.clone();
+        self.world.witness.note("world", Kind::Fault { fault });
+    }
+
+    fn stopped(&self, store: &Store, why: &str) {
+        let why = why.to_owned();
+        self.world.witness.note(&store.lane, Kind::Stopped { why });
+    }
+}
+
+fn pairs(from: &[NodeId], to: &[NodeId]) -> Vec<(NodeId, NodeId)> {
+    let of = |from: &NodeId| {
+        let from = *from;
+        to.iter().map(move |to| (from, *to))
+    };
+    let all = from.iter().flat_map(of);
+    all.filter(|(from, to)| from != to).collect()
+}
+
+/// A snapshot at a bad moment, and perhaps the log dropped behind it.
+fn snapshot(store: &Store, purge: bool) {
+    let Some(raft) = store.with(|node| node.raft().clone()) else {
+        return;
+    };
+    drop(store.machine.spawn(async move {
+        let trigger = raft.trigger();
+        // A node that stops meanwhile takes no snapshot.
+        let taken = trigger.snapshot().await;
+        if taken.is_ok() && purge {
+            let _ = trigger.purge_log(u64::MAX).await;
+        }
+    }));
+}

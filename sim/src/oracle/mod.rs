@@ -1,0 +1,211 @@
+//! What must never happen, watched while it could: one file per invariant of the design.
+//!
+//! Oracles are pure: the world tells them what was [`Seen`], in the order of true time, and they
+//! answer with what is broken. They share one [`Chain`]: the log as the first node to apply an entry
+//! told it, replayed here by a domain state of their own.
+
+mod apply_1;
+mod chain;
+mod domain;
+mod live_1;
+mod log_1;
+mod log_2;
+mod read_1;
+mod read_2;
+
+use std::collections::BTreeSet;
+
+use tidegate_domain::{Event, Outcome};
+use tidegate_raft_store::storage::{AuditEntry, Position};
+
+pub use chain::{Chain, Link};
+
+/// One observation, by whoever saw it.
+#[derive(Clone, Debug)]
+pub enum Seen<'a> {
+    /// A store node stands here now.
+    Position {
+        /// The node.
+        lane: &'a str,
+        /// Where.
+        position: &'a Position,
+    },
+    /// A store node's audit log has these entries.
+    Entries {
+        /// The node.
+        lane: &'a str,
+        /// Consecutive entries.
+        entries: &'a [AuditEntry],
+    },
+    /// A client begins an operation.
+    Began {
+        /// Its number, unique in a run.
+        op: u64,
+        /// What it proposes, if it does.
+        command: Option<&'a [u8]>,
+    },
+    /// The store acknowledged a command.
+    Acknowledged {
+        /// The operation.
+        op: u64,
+        /// The bytes that were proposed.
+        command: &'a [u8],
+        /// The entry that the store named.
+        index: u64,
+        /// What the store said that came of it.
+        outcome: &'a Outcome,
+    },
+    /// A linearizable read was answered.
+    Read {
+        /// The operation.
+        op: u64,
+        /// Audit entries that the answer covers.
+        entries: u64,
+        /// The state root, if the answer has the whole state.
+        root: Option<[u8; 32]>,
+    },
+    /// A client's view does not follow from its last one.
+    Replaced {
+        /// The client.
+        lane: &'a str,
+        /// Audit entries that it covers.
+        entries: u64,
+    },
+    /// A client's view moved on.
+    Advanced {
+        /// The client.
+        lane: &'a str,
+        /// Audit entries that it covers now.
+        entries: u64,
+        /// The events that moved it.
+        events: &'a [Event],
+    },
+    /// A client got a state that is not what it is said to be.
+    Damaged {
+        /// The client.
+        lane: &'a str,
+        /// What is wrong with it.
+        what: &'a str,
+    },
+    /// All faults are over.
+    Healed {
+        /// By when, in µs of simulated time, everything must have made progress.
+        deadline_us: u64,
+    },
+    /// Something that must happen again after healing did.
+    Progress {
+        /// What.
+        what: &'a str,
+    },
+}
+
+/// A broken invariant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Its ID.
+    pub id: &'static str,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// What an oracle says to one observation.
+type Verdict = Result<(), String>;
+
+/// One invariant's watch.
+trait Oracle: Send {
+    /// The invariant's ID.
+    fn id(&self) -> &'static str;
+
+    /// Looks at an observation.
+    fn see(&mut self, at_us: u64, seen: &Seen<'_>, chain: &Chain) -> Verdict;
+
+    /// Looks at the run as a whole, when it is over.
+    fn end(&mut self, _at_us: u64, _chain: &Chain) -> Verdict {
+        Ok(())
+    }
+}
+
+/// All oracles of a run.
+pub struct Panel {
+    chain: Chain,
+    oracles: Vec<Box<dyn Oracle>>,
+    /// What is broken, the first time it was seen broken.
+    violations: Vec<Violation>,
+    broken: BTreeSet<&'static str>,
+}
+
+impl Panel {
+    /// Oracles for a cluster of this name, in this life.
+    #[must_use]
+    pub fn new(origin: &str, incarnation: u64) -> Self {
+        let oracles: Vec<Box<dyn Oracle>> = vec![
+            Box::new(log_1::Log1::default()),
+            Box::new(log_2::Log2::default()),
+            Box::new(apply_1::Apply1::default()),
+            Box::new(read_1::Read1::default()),
+            Box::new(read_2::Read2::default()),
+            Box::new(live_1::Live1::default()),
+        ];
+        Self {
+            chain: Chain::new(origin, incarnation),
+            oracles,
+            violations: Vec::new(),
+            broken: BTreeSet::new(),
+        }
+    }
+
+    /// Tells every oracle; answers what is newly broken.
+    pub fn see(&mut self, at_us: u64, seen: &Seen<'_>) -> Vec<Violation> {
+        let mut found = Vec::new();
+        if let Seen::Entries { entries, .. } = seen {
+            found.extend(self.chain.extend(entries));
+        }
+        for oracle in &mut self.oracles {
+            if let Err(detail) = oracle.see(at_us, seen, &self.chain) {
+                let id = oracle.id();
+                found.push(Violation { id, detail });
+            }
+        }
+        self.keep(found)
+    }
+
+    /// Ends the run; answers what is newly broken.
+    pub fn end(&mut self, at_us: u64) -> Vec<Violation> {
+        let mut found = Vec::new();
+        for oracle in &mut self.oracles {
+            if let Err(detail) = oracle.end(at_us, &self.chain) {
+                let id = oracle.id();
+                found.push(Violation { id, detail });
+            }
+        }
+        self.keep(found)
+    }
+
+    /// The log as the oracles know it.
+    #[must_use]
+    pub const fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// Everything that was broken.
+    #[must_use]
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    // One breach of an invariant tends to be seen at every step after it.
+    fn keep(&mut self, found: Vec<Violation>) -> Vec<Violation> {
+        let mut new = found;
+        new.retain(|violation| self.broken.insert(violation.id));
+        self.violations.extend(new.iter().cloned());
+        new
+    }
+}
+
+impl std::fmt::Debug for Panel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Panel")
+            .field("violations", &self.violations)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,135 @@
+//! One run from a schedule to its trace, in a thread of its own: std's hash maps are seeded per
+//! thread, and so are the simulated clocks.
+
+use std::fmt;
+use std::time::Duration;
+
+use madsim::runtime::Runtime;
+use tidegate_domain::testing::Fleet;
+use tidegate_runtime::sim::clear_skew;
+
+use crate::nemesis::Nemesis;
+use crate::oracle::{Seen, Violation};
+use crate::record::Trace;
+use crate::schedule::Schedule;
+use crate::world::World;
+use crate::world::witness::{Witness, now_us};
+
+/// The first life of a cluster.
+const INCARNATION: u64 = 1;
+/// What LIVE-1 allows after healing.
+const LIVE_MS: u64 = 10_000;
+/// How much longer than planned a run may take before it counts as stuck.
+const SLACK: Duration = Duration::from_secs(120);
+
+/// What became of a run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Everything that happened.
+    pub trace: Trace,
+    /// What was broken.
+    pub violations: Vec<Violation>,
+    /// Audit entries that were committed.
+    pub entries: u64,
+    /// Simulated time.
+    pub simulated: Duration,
+    /// Real time.
+    pub took: Duration,
+}
+
+impl Report {
+    /// Simulated seconds for each second of real time.
+    #[must_use]
+    pub fn speed(&self) -> f64 {
+        self.simulated.as_secs_f64() / self.took.as_secs_f64().max(f64::EPSILON)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} records, {} entries, {:.0} s simulated in {:.2} s ({:.0}x), trace {}",
+            self.trace.records().len(),
+            self.entries,
+            self.simulated.as_secs_f64(),
+            self.took.as_secs_f64(),
+            self.speed(),
+            &self.trace.hash()[..16],
+        )
+    }
+}
+
+/// Runs a schedule to its end, or to the first violation.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "outside the simulator: a fresh thread and real time for each run"
+)]
+pub fn run(schedule: Schedule) -> Report {
+    let witness = Witness::new(Fleet::ORIGIN, INCARNATION);
+    let began = std::time::Instant::now();
+    let simulation = {
+        let witness = witness.clone();
+        move || {
+            let mut runtime =
+                Runtime::with_seed_and_config(schedule.seed, madsim::Config::default());
+            let planned = Duration::from_millis(schedule.heal_at_ms + schedule.calm_ms);
+            runtime.set_time_limit(planned + SLACK);
+            let simulated = runtime.block_on(story(schedule, witness));
+            clear_skew();
+            simulated
+        }
+    };
+    let ended = std::thread::spawn(simulation).join();
+    let (trace, mut violations, entries) = witness.told();
+    let simulated = match ended {
+        Ok(simulated) => simulated,
+        Err(panic) => {
+            let detail = said(panic.as_ref());
+            let id = "PANIC";
+            violations.push(Violation { id, detail });
+            let last = trace.records().last().map_or(0, |record| record.at_us);
+            Duration::from_micros(last)
+        }
+    };
+    Report {
+        trace,
+        violations,
+        entries,
+        simulated,
+        took: began.elapsed(),
+    }
+}
+
+async fn story(schedule: Schedule, witness: Witness) -> Duration {
+    let world = World::start(&schedule, witness.clone()).await;
+    let nemesis = Nemesis::new(world.clone(), schedule.seed);
+    nemesis.storm(&schedule).await;
+    if !witness.is_broken() {
+        calm(&schedule, &world, &nemesis).await;
+        world.show_logs();
+        witness.end();
+    }
+    Duration::from_micros(now_us())
+}
+
+/// After the storm everything must make progress.
+async fn calm(schedule: &Schedule, world: &World, nemesis: &Nemesis) {
+    nemesis.heal();
+    let deadline_us = now_us() + LIVE_MS * 1_000;
+    world.witness.see(&Seen::Healed { deadline_us });
+    let over_us = now_us() + schedule.calm_ms * 1_000;
+    let known = world.witness.entries_known();
+    world
+        .agree(known, Duration::from_millis(schedule.calm_ms))
+        .await;
+    let left = Duration::from_micros(over_us.saturating_sub(now_us()));
+    madsim::time::sleep(left).await;
+}
+
+fn said(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a panic without words".to_owned())
+}

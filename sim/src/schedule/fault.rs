@@ -1,0 +1,217 @@
+//! What can go wrong. A fault says how long it lasts, so that each can be taken out of a schedule
+//! and the rest still means the same.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A machine of the world by its name (`s3`, `d1`), or `leader`: whoever leads at that moment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Spot(pub String);
+
+impl Spot {
+    /// Whoever leads when the fault strikes.
+    pub const LEADER: &'static str = "leader";
+
+    /// The spot of a store node.
+    #[must_use]
+    pub fn store(id: u64) -> Self {
+        Self(format!("s{id}"))
+    }
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A fault. Times are in ms of simulated time; `for_ms` is how long it lasts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[allow(missing_docs, reason = "each variant says what its fields are")]
+pub enum Fault {
+    /// The machine loses power, and with it what its disk had not synced; it is back later.
+    Crash { at: Spot, for_ms: u64 },
+    /// The process dies and the machine lives: nothing that was written is lost.
+    Kill { at: Spot, for_ms: u64 },
+    /// The process is told to stop, does so in good order, and is started again.
+    Restart { at: Spot, for_ms: u64 },
+    /// The machine's disk is gone for good: operators replace the node by a new one.
+    Replace { at: Spot },
+    /// All tasks of the process stand still, as under SIGSTOP; its clocks run on.
+    Pause { at: Spot, for_ms: u64 },
+    /// Nothing gets from any of these to any of those; one way only.
+    Cut {
+        from: Vec<Spot>,
+        to: Vec<Spot>,
+        for_ms: u64,
+    },
+    /// Nothing gets between these and all others, in both directions.
+    Isolate { these: Vec<Spot>, for_ms: u64 },
+    /// As `isolate`, off and on with this period.
+    Flap {
+        these: Vec<Spot>,
+        period_ms: u64,
+        for_ms: u64,
+    },
+    /// Packets are lost everywhere, in parts per million, and sent again.
+    Loss { ppm: u32, for_ms: u64 },
+    /// Everything between all machines takes up to this much longer, each message its own time:
+    /// what goes over different streams is reordered.
+    Delay { extra_us: u64, for_ms: u64 },
+    /// Syncs take this long.
+    SlowDisk { at: Spot, sync_us: u64, for_ms: u64 },
+    /// The sync after the next `after` answers EIO and loses what it should have persisted.
+    FailSync { at: Spot, after: u64 },
+    /// Power fails amid the disk's work: at the change after the next `after`.
+    TearPower { at: Spot, after: u64, for_ms: u64 },
+    /// One bit of a file flips: `place_ppm` of its length.
+    FlipBit {
+        at: Spot,
+        file: String,
+        place_ppm: u32,
+        bit: u8,
+    },
+    /// Only this much more fits on the disk.
+    FullDisk {
+        at: Spot,
+        free_bytes: u64,
+        for_ms: u64,
+    },
+    /// The clocks run at this speed, and the wall clock is off by this much.
+    Clock {
+        at: Spot,
+        rate_ppm: u32,
+        wall_ms: i64,
+        for_ms: u64,
+    },
+    /// The leader hands over.
+    Transfer { to: Spot },
+    /// The node takes a snapshot now.
+    Snapshot { at: Spot },
+    /// The node takes a snapshot and drops its log up to there.
+    Purge { at: Spot },
+    /// Operators make a learner of a voter, or a voter of a learner.
+    Vote { at: Spot, voter: bool },
+}
+
+impl Fault {
+    /// The class of the fault: what swarm testing leaves out as a whole, and coverage counts.
+    #[must_use]
+    pub const fn class(&self) -> &'static str {
+        match self {
+            Self::Crash { .. } => "crash",
+            Self::Kill { .. } => "kill",
+            Self::Restart { .. } => "restart",
+            Self::Replace { .. } => "replace",
+            Self::Pause { .. } => "pause",
+            Self::Cut { .. } => "one-way cut",
+            Self::Isolate { .. } => "partition",
+            Self::Flap { .. } => "flapping",
+            Self::Loss { .. } => "loss",
+            Self::Delay { .. } => "delay",
+            Self::SlowDisk { .. } => "slow disk",
+            Self::FailSync { .. } => "failed sync",
+            Self::TearPower { .. } => "torn write",
+            Self::FlipBit { .. } => "bit flip",
+            Self::FullDisk { .. } => "full disk",
+            Self::Clock { .. } => "clock",
+            Self::Transfer { .. } => "transfer",
+            Self::Snapshot { .. } => "snapshot",
+            Self::Purge { .. } => "purge",
+            Self::Vote { .. } => "membership",
+        }
+    }
+
+    /// Every machine that the fault names.
+    pub fn spots_mut(&mut self) -> Vec<&mut Spot> {
+        match self {
+            Self::Crash { at, .. }
+            | Self::Kill { at, .. }
+            | Self::Restart { at, .. }
+            | Self::Replace { at }
+            | Self::Pause { at, .. }
+            | Self::SlowDisk { at, .. }
+            | Self::FailSync { at, .. }
+            | Self::TearPower { at, .. }
+            | Self::FlipBit { at, .. }
+            | Self::FullDisk { at, .. }
+            | Self::Clock { at, .. }
+            | Self::Snapshot { at }
+            | Self::Purge { at }
+            | Self::Vote { at, .. }
+            | Self::Transfer { to: at } => vec![at],
+            Self::Cut { from, to, .. } => from.iter_mut().chain(to).collect(),
+            Self::Isolate { these, .. } | Self::Flap { these, .. } => these.iter_mut().collect(),
+            Self::Loss { .. } | Self::Delay { .. } => Vec::new(),
+        }
+    }
+}
+
+struct Spots<'a>(&'a [Spot]);
+
+impl fmt::Display for Spots<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, spot) in self.0.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            write!(f, "{comma}{spot}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.class())?;
+        match self {
+            Self::Crash { at, for_ms }
+            | Self::Kill { at, for_ms }
+            | Self::Restart { at, for_ms }
+            | Self::Pause { at, for_ms } => write!(f, " {at} for {for_ms} ms"),
+            Self::Replace { at } | Self::Snapshot { at } | Self::Purge { at } => {
+                write!(f, " {at}")
+            }
+            Self::Cut { from, to, for_ms } => {
+                write!(f, " {} -> {} for {for_ms} ms", Spots(from), Spots(to))
+            }
+            Self::Isolate { these, for_ms } => write!(f, " {} for {for_ms} ms", Spots(these)),
+            Self::Flap {
+                these,
+                period_ms,
+                for_ms,
+            } => write!(f, " {} every {period_ms} ms for {for_ms} ms", Spots(these)),
+            Self::Loss { ppm, for_ms } => write!(f, " {ppm} ppm for {for_ms} ms"),
+            Self::Delay { extra_us, for_ms } => write!(f, " {extra_us} us for {for_ms} ms"),
+            Self::SlowDisk {
+                at,
+                sync_us,
+                for_ms,
+            } => write!(f, " {at} {sync_us} us for {for_ms} ms"),
+            Self::FailSync { at, after } => write!(f, " {at} after {after}"),
+            Self::TearPower { at, after, for_ms } => {
+                write!(f, " {at} after {after} for {for_ms} ms")
+            }
+            Self::FlipBit {
+                at,
+                file,
+                place_ppm,
+                bit,
+            } => write!(f, " {at} {file} at {place_ppm} ppm bit {bit}"),
+            Self::FullDisk {
+                at,
+                free_bytes,
+                for_ms,
+            } => write!(f, " {at} {free_bytes} B left for {for_ms} ms"),
+            Self::Clock {
+                at,
+                rate_ppm,
+                wall_ms,
+                for_ms,
+            } => write!(f, " {at} {rate_ppm} ppm {wall_ms:+} ms for {for_ms} ms"),
+            Self::Transfer { to } => write!(f, " to {to}"),
+            Self::Vote { at, voter } => write!(f, " {at} voter={voter}"),
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Who asks the store: operators, the registrar of its members, readers, followers.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use madsim::runtime::{Handle, NodeHandle};
+use tidegate_client::{
+    ClientConfig, ClientError, Follower, FollowerConfig, HighWater, Observer, Position,
+    StoreClient, View,
+};
+use tidegate_domain::testing::Fleet;
+use tidegate_domain::{Event, Outcome};
+use tidegate_runtime::disk::SimDisk;
+use tidegate_runtime::{Clock as _, SystemClock};
+
+use super::store::address;
+use super::witness::Witness;
+use crate::dice::Dice;
+use crate::load::{Draft, Operators, Wanted};
+use crate::oracle::Seen;
+use crate::record::Kind;
+use crate::schedule::Load;
+
+/// How long a client waits for one answer before it asks another node.
+const ATTEMPT: Duration = Duration::from_millis(2_500);
+/// How long a call may take in all.
+const DEADLINE: Duration = Duration::from_secs(8);
+/// Between two looks of the registrar.
+const REGISTRAR_EVERY: Duration = Duration::from_millis(700);
+
+/// The machine of a client.
+#[derive(Clone)]
+pub(crate) struct Client {
+    lane: String,
+    machine: Arc<NodeHandle>,
+    store: Vec<String>,
+    witness: Witness,
+}
+
+/// Who shall be a member of the store, by number.
+pub(crate) type Roll = Arc<Mutex<BTreeMap<u64, Wanted>>>;
+
+/// What all operators share: keys, and what they last saw.
+pub(crate) type Crew = Arc<Mutex<Operators>>;
+
+impl Client {
+    /// The `number`-th client machine, which knows the store nodes with these numbers, nearest
+    /// first.
+    pub(crate) fn build(lane: &str, number: u8, store: &[u64], witness: &Witness) -> Self {
+        let ip = SocketAddr::from(([10, 0, 1, number], 0)).ip();
+        let machine = Handle::current().create_node().name(lane).ip(ip).build();
+        Self {
+            lane: lane.to_owned(),
+            machine: Arc::new(machine),
+            store: store.iter().map(|id| address(*id).to_string()).collect(),
+            witness: witness.clone(),
+        }
+    }
+
+    pub(crate) const fn machine(&self) -> &Arc<NodeHandle> {
+        &self.machine
+    }
+
+    /// Runs a task on the machine, for as long as the run lasts.
+    pub(crate) fn run<F>(&self, task: impl FnOnce(Self) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let task = task(self.clone());
+        drop(self.machine.spawn(task));
+    }
+
+    fn connect(&self) -> StoreClient {
+        let config = ClientConfig {
+            attempt_timeout: ATTEMPT,
+            deadline: DEADLINE,
+            ..ClientConfig::new(self.store.clone())
+        };
+        match StoreClient::new(config) {
+            Ok(client) => client,
+            Err(error) => unreachable!("addresses are made here: {error}"),
+        }
+    }
+
+    /// Proposes a command once; answers what came of it, if that is known.
+    async fn propose(&self, client: &StoreClient, draft: &Draft) -> Option<Outcome> {
+        let Draft { bytes, what } = draft;
+        let op = self
+            .witness
+            .begin(&self.lane, (*what).to_owned(), Some(bytes));
+        let proposed = match client.propose(bytes.clone()).await {
+            Ok(proposed) => proposed,
+            Err(error) => {
+                self.failed(op, &error);
+                return None;
+            }
+        };
+        let (index, outcome) = (proposed.index.0, proposed.outcome);
+        let answer = match (&outcome, proposed.duplicate) {
+            (Outcome::Accepted(_), false) => "accepted".to_owned(),
+            (Outcome::Accepted(_), true) => "accepted before".to_owned(),
+            (Outcome::Rejected(rejection), _) => format!("rejected: {rejection}"),
+        };
+        self.answered(op, index, answer);
+        self.witness.see(&Seen::Acknowledged {
+            op,
+            command: bytes,
+            index,
+            outcome: &outcome,
+        });
+        self.witness.see(&Seen::Progress { what: "a command" });
+        Some(outcome)
+    }
+
+    /// Takes a snapshot and checks it against its root; the view, if there was an answer.
+    async fn snapshot(&self, client: &StoreClient) -> Option<View> {
+        let op = self.witness.begin(&self.lane, "snapshot".to_owned(), None);
+        let least = Position::default();
+        let view = match client.snapshot(least).await {
+            Ok((manifest, rows)) => View::new(Fleet::ORIGIN, &manifest, rows).inspect(|_| {
+                let (entries, root) = (manifest.position.entries, Some(manifest.state_root.0));
+                self.answered(op, entries, "a snapshot".to_owned());
+                self.witness.see(&Seen::Read { op, entries, root });
+            }),
+            Err(error) => {
+                self.failed(op, &error);
+                return None;
+            }
+        };
+        match view {
+            Ok(view) => Some(view),
+            Err(error) => {
+                // Every node checked its own root: this is no answer that a network can make.
+                self.witness.see(&Seen::Damaged {
+                    lane: &self.lane,
+                    what: &error.to_string(),
+                });
+                None
+            }
+        }
+    }
+
+    async fn read_index(&self, client: &StoreClient) {
+        let op = self
+            .witness
+            .begin(&self.lane, "read index".to_owned(), None);
+        match client.read_index().await {
+            Ok(point) => {
+                let entries = point.position.entries;
+                self.answered(op, entries, "a read point".to_owned());
+                let root = None;
+                self.witness.see(&Seen::Read { op, entries, root });
+                self.witness.see(&Seen::Progress { what: "a read" });
+            }
+            Err(error) => self.failed(op, &error),
+        }
+    }
+
+    fn answered(&self, op: u64, entries: u64, what: String) {
+        let kind = Kind::Answered { op, entries, what };
+        self.witness.note(&self.lane, kind);
+    }
+
+    fn failed(&self, op: u64, error: &ClientError) {
+        let kind = Kind::Failed {
+            op,
+            unknown: error.is_effect_unknown(),
+            why: error.to_string(),
+        };
+        self.witness.note(&self.lane, kind);
+    }
+}
+
+fn lock(crew: &Crew) -> MutexGuard<'_, Operators> {
+    crew.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn pause(dice: &mut Dice, longest_ms: u64) {
+    let length = dice.within(longest_ms / 4..longest_ms.max(2));
+    madsim::time::sleep(Duration::from_millis(length)).await;
+}
+
+/// Holds the key ceremony; returns when it is acknowledged.
+pub(crate) async fn found(client: Client, crew: Crew) {
+    let store = client.connect();
+    let draft = {
+        let mut crew = lock(&crew);
+        crew.now(SystemClock.wall().0);
+        crew.ceremony()
+    };
+    while client.propose(&store, &draft).await.is_none() {
+        madsim::time::sleep(Duration::from_millis(200)).await;
+    }
+    see(&client, &store, &crew).await;
+}
+
+/// Lets all operators see what one of them looked up.
+async fn see(client: &Client, store: &StoreClient, crew: &Crew) {
+    if let Some(view) = client.snapshot(store).await {
+        lock(crew).saw(view.state());
+    }
+}
+
+/// Proposes one command after the other.
+pub(crate) async fn operate(client: Client, crew: Crew, load: Load, mut dice: Dice) {
+    let store = client.connect();
+    loop {
+        pause(&mut dice, load.operator_pause_ms).await;
+        if dice.one_in(6) {
+            see(&client, &store, &crew).await;
+            continue;
+        }
+        let draft = {
+            let mut crew = lock(&crew);
+            crew.now(SystemClock.wall().0);
+            crew.ask()
+        };
+        // Whoever has no answer asks again with the same bytes, for a while.
+        for _ in 0..3 {
+            if client.propose(&store, &draft).await.is_some() || dice.one_in(3) {
+                break;
+            }
+            pause(&mut dice, load.operator_pause_ms).await;
+        }
+    }
+}
+
+/// Proposes other members until the store has those that are wanted.
+pub(crate) async fn register(client: Client, crew: Crew, roll: Roll) {
+    let store = client.connect();
+    loop {
+        let wanted: Vec<Wanted> = {
+            let roll = roll.lock().unwrap_or_else(PoisonError::into_inner);
+            roll.values().cloned().collect()
+        };
+        let is_so = {
+            let crew = lock(&crew);
+            let members = &crew.state().membership().members;
+            let are = members.iter().map(|member| (member.id.0, member.voter));
+            are.eq(wanted.iter().map(|node| (node.id, node.voter)))
+        };
+        if !is_so {
+            let draft = {
+                let mut crew = lock(&crew);
+                crew.now(SystemClock.wall().0);
+                crew.membership(&wanted)
+            };
+            client.propose(&store, &draft).await;
+            see(&client, &store, &crew).await;
+        }
+        madsim::time::sleep(REGISTRAR_EVERY).await;
+    }
+}
+
+/// Asks for read points and snapshots, at any node.
+pub(crate) async fn read(client: Client, load: Load, mut dice: Dice) {
+    let store = client.connect();
+    loop {
+        pause(&mut dice, load.reader_pause_ms).await;
+        if dice.one_in(4) {
+            client.snapshot(&store).await;
+        } else {
+            client.read_index(&store).await;
+        }
+    }
+}
+
+/// Follows the store as a decision node does.
+pub(crate) async fn follow(client: Client) {
+    let Ok(high_water) = HighWater::open(Arc::new(SimDisk::new().mount())).await else {
+        unreachable!("the disk is new and has no faults");
+    };
+    let witness = Onlooker {
+        lane: client.lane.clone(),
+        witness: client.witness.clone(),
+    };
+    let _follower = Follower::start(
+        client.connect(),
+        FollowerConfig::new(Fleet::ORIGIN),
+        Arc::new(SystemClock),
+        high_water,
+        witness,
+    );
+    std::future::pending::<()>().await;
+}
+
+/// Tells the oracles of every move of a view.
+struct Onlooker {
+    lane: String,
+    witness: Witness,
+}
+
+impl Onlooker {
+    fn note(&self, view: &View, replaced: bool) {
+        let entries = view.position().entries;
+        self.witness
+            .note(&self.lane, Kind::View { entries, replaced });
+    }
+}
+
+impl Observer for Onlooker {
+    fn replaced(&mut self, view: &View) {
+        self.note(view, true);
+        self.witness.see(&Seen::Replaced {
+            lane: &self.lane,
+            entries: view.position().entries,
+        });
+    }
+
+    fn advanced(&mut self, view: &View, events: &[Event]) {
+        self.note(view, false);
+        self.witness.see(&Seen::Advanced {
+            lane: &self.lane,
+            entries: view.position().entries,
+            events,
+        });
+    }
+}

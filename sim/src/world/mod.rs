@@ -1,0 +1,233 @@
+//! The machines: production code, unmodified, on simulated network, clocks and disks.
+
+mod client;
+pub(crate) mod network;
+pub(crate) mod store;
+pub(crate) mod witness;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use madsim::task::NodeId;
+
+use self::client::{Client, Crew, Roll};
+use self::network::Network;
+use self::store::Store;
+use self::witness::Witness;
+use crate::dice::Dice;
+use crate::load::{Operators, Wanted};
+use crate::oracle::Seen;
+use crate::schedule::{Schedule, Spot, StoreSpec, WorldSpec};
+
+/// Between two looks at every machine.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Everything that there is. Cheap to clone; clones are the same world.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) witness: Witness,
+    pub(crate) network: Network,
+    spec: Arc<WorldSpec>,
+    /// Store machines by number; those that were replaced stay, switched off.
+    stores: Arc<Mutex<BTreeMap<u64, Store>>>,
+    roll: Roll,
+    clients: Vec<Client>,
+}
+
+impl World {
+    /// Switches everything on; returns when the cluster is founded and load runs.
+    pub(crate) async fn start(schedule: &Schedule, witness: Witness) -> Self {
+        let (spec, seed) = (schedule.world.clone(), schedule.seed);
+        let specs = spec.stores();
+        let founders: Vec<StoreSpec> = specs.iter().filter(|store| store.voter).cloned().collect();
+        let build = |store: &StoreSpec| {
+            let built = Store::build(store.clone(), &spec, &founders, &witness);
+            (store.id, built)
+        };
+        let stores = specs.iter().map(build).collect();
+        let roll = specs
+            .iter()
+            .map(|store| (store.id, wanted(store)))
+            .collect();
+        let mut world = Self {
+            network: Network::new(),
+            stores: Arc::new(Mutex::new(stores)),
+            roll: Arc::new(Mutex::new(roll)),
+            clients: Vec::new(),
+            spec: Arc::new(spec),
+            witness,
+        };
+        drop(madsim::task::spawn(look_after(world.clone())));
+        let crew = Arc::new(Mutex::new(Operators::new(seed)));
+        world.found(&crew).await;
+        world.put_under_load(schedule, &crew);
+        world
+    }
+
+    async fn found(&mut self, crew: &Crew) {
+        let registrar = self.client("reg");
+        let founding = client::found(registrar.clone(), Arc::clone(crew));
+        // A task that fails takes the run down with it.
+        if let Err(error) = registrar.machine().spawn(founding).await {
+            unreachable!("nobody cancels the founding: {error}");
+        }
+        let roll = Arc::clone(&self.roll);
+        registrar.run(|client| client::register(client, Arc::clone(crew), roll));
+    }
+
+    fn put_under_load(&mut self, schedule: &Schedule, crew: &Crew) {
+        let load = &schedule.load;
+        let dice = |lane: &str| Dice::new(schedule.seed, lane);
+        for number in 1..=load.operators {
+            let lane = format!("o{number}");
+            let (crew, dice) = (Arc::clone(crew), dice(&lane));
+            let client = self.client(&lane);
+            client.run(|client| client::operate(client, crew, load.clone(), dice));
+        }
+        for number in 1..=load.readers {
+            let lane = format!("r{number}");
+            let dice = dice(&lane);
+            let client = self.client(&lane);
+            client.run(|client| client::read(client, load.clone(), dice));
+        }
+        for number in 1..=load.followers {
+            let client = self.client(&format!("f{number}"));
+            client.run(client::follow);
+        }
+    }
+
+    /// Another client machine. Each begins at another store node.
+    fn client(&mut self, lane: &str) -> Client {
+        let mut known: Vec<u64> = self.lock().keys().copied().collect();
+        let places = known.len().max(1);
+        known.rotate_left(self.clients.len() % places);
+        let number = u8::try_from(self.clients.len() + 1).unwrap_or(u8::MAX);
+        let client = Client::build(lane, number, &known, &self.witness);
+        self.clients.push(client.clone());
+        client
+    }
+
+    /// The store machine at a spot, if there is one that is not written off.
+    pub(crate) fn store(&self, at: &Spot) -> Option<Store> {
+        if at.0 == Spot::LEADER {
+            return self.leader();
+        }
+        let id: u64 = at.0.strip_prefix('s')?.parse().ok()?;
+        self.member(id)
+    }
+
+    pub(crate) fn leader(&self) -> Option<Store> {
+        let members = self.members();
+        members.into_iter().find(Store::leads)
+    }
+
+    /// Store machines that operators want as members.
+    pub(crate) fn members(&self) -> Vec<Store> {
+        let roll = self.roll().clone();
+        let stores = self.lock();
+        let member = |id: &u64| stores.get(id).cloned();
+        roll.keys().filter_map(member).collect()
+    }
+
+    fn member(&self, id: u64) -> Option<Store> {
+        let wanted = self.roll().contains_key(&id);
+        self.lock().get(&id).filter(|_| wanted).cloned()
+    }
+
+    /// Makes a voter of a learner, or the reverse.
+    pub(crate) fn set_voter(&self, id: u64, voter: bool) {
+        if let Some(wanted) = self.roll().get_mut(&id) {
+            wanted.voter = voter;
+        }
+    }
+
+    /// Writes a machine off: a new one in the same region takes its place, under a new number.
+    pub(crate) fn replace(&self, store: &Store) -> StoreSpec {
+        store.kill();
+        store.disk.wipe();
+        let spec = {
+            let mut roll = self.roll();
+            let voter = roll.remove(&store.spec.id).is_some_and(|node| node.voter);
+            let last = self.lock().keys().next_back().copied().unwrap_or(0);
+            let spec = StoreSpec {
+                id: last + 1,
+                region: store.spec.region.clone(),
+                voter,
+            };
+            roll.insert(spec.id, wanted(&spec));
+            spec
+        };
+        let new = Store::build(spec.clone(), &self.spec, &[], &self.witness);
+        self.lock().insert(spec.id, new);
+        spec
+    }
+
+    /// What a sync takes on a sound disk.
+    pub(crate) fn sync_delay(&self) -> Duration {
+        Duration::from_micros(self.spec.sync_us)
+    }
+
+    /// The machines that the network connects to these store machines from outside.
+    pub(crate) fn everyone_but(&self, these: &[NodeId]) -> Vec<NodeId> {
+        let stores: Vec<NodeId> = self.lock().values().map(|s| s.machine.id()).collect();
+        let clients = self.clients.iter().map(|client| client.machine().id());
+        let all = stores.into_iter().chain(clients);
+        all.filter(|id| !these.contains(id)).collect()
+    }
+
+    /// Shows the oracles the whole audit log of every node that runs.
+    pub(crate) fn show_logs(&self) {
+        for store in self.members() {
+            if let Some(state) = store.with(|node| node.state().clone()) {
+                store::show_entries(&self.witness, &store.lane, &state, 0);
+            }
+        }
+    }
+
+    /// Waits until every member has as many entries; answers whether they got there.
+    pub(crate) async fn agree(&self, entries: u64, patience: Duration) -> bool {
+        let reached = || {
+            let members = self.members();
+            let has = |store: &Store| store.position().is_some_and(|at| at.entries >= entries);
+            members.iter().all(has)
+        };
+        let waiting = async {
+            while !reached() {
+                madsim::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let agreed = madsim::time::timeout(patience, waiting).await.is_ok();
+        if agreed {
+            self.witness.see(&Seen::Progress { what: "agreement" });
+        }
+        agreed
+    }
+
+    fn roll(&self) -> MutexGuard<'_, BTreeMap<u64, Wanted>> {
+        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Store>> {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wanted(store: &StoreSpec) -> Wanted {
+    Wanted {
+        id: store.id,
+        address: store::member(store).addr,
+        region: store.region.clone(),
+        voter: store.voter,
+    }
+}
+
+/// Looks after every machine, for as long as the run lasts.
+async fn look_after(world: World) {
+    loop {
+        for store in world.members() {
+            store.look_after(&world.witness);
+        }
+        madsim::time::sleep(LOOK_EVERY).await;
+    }
+}

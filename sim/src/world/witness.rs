@@ -1,0 +1,110 @@
+//! Who sees everything: writes the trace, and tells the oracles.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::oracle::{Panel, Seen, Violation};
+use crate::record::{Kind, Record, Trace};
+
+/// The one observer of a run. Cheap to clone; clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Witness(Arc<Mutex<Memory>>);
+
+#[derive(Debug)]
+struct Memory {
+    trace: Trace,
+    panel: Panel,
+    last_op: u64,
+}
+
+impl Witness {
+    pub(crate) fn new(origin: &str, incarnation: u64) -> Self {
+        Self(Arc::new(Mutex::new(Memory {
+            trace: Trace::default(),
+            panel: Panel::new(origin, incarnation),
+            last_op: 0,
+        })))
+    }
+
+    /// Writes down what happened.
+    pub(crate) fn note(&self, lane: &str, kind: Kind) {
+        self.memory().note(lane, kind);
+    }
+
+    /// Tells the oracles what was seen, and writes down what they find broken.
+    pub(crate) fn see(&self, seen: &Seen<'_>) {
+        let at_us = now_us();
+        let mut memory = self.memory();
+        let found = memory.panel.see(at_us, seen);
+        memory.blame(found);
+    }
+
+    /// The run is over: oracles look at it as a whole.
+    pub(crate) fn end(&self) {
+        let at_us = now_us();
+        let mut memory = self.memory();
+        let found = memory.panel.end(at_us);
+        memory.blame(found);
+    }
+
+    /// The number of an operation that begins now.
+    pub(crate) fn begin(&self, lane: &str, what: String, command: Option<&[u8]>) -> u64 {
+        let op = {
+            let mut memory = self.memory();
+            memory.last_op += 1;
+            let op = memory.last_op;
+            memory.note(lane, Kind::Asked { op, what });
+            op
+        };
+        self.see(&Seen::Began { op, command });
+        op
+    }
+
+    /// How many entries the oracles know.
+    pub(crate) fn entries_known(&self) -> u64 {
+        self.memory().panel.chain().len()
+    }
+
+    /// Whether an invariant broke: the rest of the run would tell nothing new.
+    pub(crate) fn is_broken(&self) -> bool {
+        !self.memory().panel.violations().is_empty()
+    }
+
+    /// Everything that was written down, and what was broken.
+    pub(crate) fn told(&self) -> (Trace, Vec<Violation>, u64) {
+        let memory = self.memory();
+        let panel = &memory.panel;
+        (
+            memory.trace.clone(),
+            panel.violations().to_vec(),
+            panel.chain().len(),
+        )
+    }
+
+    // Readable after a panic, too: that is when it is needed most.
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    fn note(&mut self, lane: &str, kind: Kind) {
+        self.trace.push(Record {
+            at_us: now_us(),
+            lane: lane.to_owned(),
+            kind,
+        });
+    }
+
+    fn blame(&mut self, found: Vec<Violation>) {
+        for Violation { id, detail } in found {
+            let id = id.to_owned();
+            self.note("world", Kind::Violation { id, detail });
+        }
+    }
+}
+
+/// Simulated time since the start, in µs.
+pub(crate) fn now_us() -> u64 {
+    let elapsed = madsim::time::TimeHandle::current().elapsed();
+    u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
+}
