@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 mod cluster;
 
-use cluster::{Cluster, LEASE, check_in, codes, device, outcome, until_told, wait_for};
+use cluster::{Cluster, LEASE, ask, check_in, codes, device, outcome, until_told, wait_for};
 use std::time::Duration;
 use tidegate_decision::engine::Mode;
 use tidegate_domain::{
@@ -59,7 +59,7 @@ async fn a_device_is_offered_the_release_and_its_outcome_counts_once() {
 
     let mut again = check_in("d1", "1.0.0");
     again.exposure_tokens = vec![offer.exposure_token.clone()];
-    let echoed = client.check_in(again).await.unwrap().into_inner();
+    let echoed = ask(&mut client, again).await;
     assert!(codes(&echoed).contains(&"exposure_echoed"), "{echoed:?}");
 
     let report = outcome("d1", &offer.exposure_token, OutcomeKind::Verified);
@@ -117,14 +117,14 @@ async fn a_node_that_is_cut_off_offers_no_longer_than_its_lease() {
     let since = || SystemClock.boot().since(halted);
     let mut last_offer = Duration::ZERO;
     while since() < LEASE * 2 {
-        let told = client.check_in(echo.clone()).await.unwrap().into_inner();
+        let told = ask(&mut client, echo.clone()).await;
         if told.verdict() == Verdict::Offer {
             last_offer = since();
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     assert!(last_offer < LEASE, "an offer {last_offer:?} after the halt");
-    let told = client.check_in(echo.clone()).await.unwrap().into_inner();
+    let told = ask(&mut client, echo.clone()).await;
     assert_eq!(
         (told.verdict(), told.mode()),
         (Verdict::Wait, DecisionMode::Stale)
@@ -157,11 +157,7 @@ async fn what_closes_a_hole_goes_on_while_stale_with_what_the_node_holds() {
     wait_for("the end of the lease", || node.status().mode == Mode::Stale).await;
     let mut offers = 0;
     for n in 0..6 {
-        let told = client
-            .check_in(check_in(&format!("s{n}"), "1.0.0"))
-            .await
-            .unwrap()
-            .into_inner();
+        let told = ask(&mut client, check_in(&format!("s{n}"), "1.0.0")).await;
         assert_eq!(told.mode(), DecisionMode::Stale);
         offers += u64::from(told.verdict() == Verdict::Offer);
     }
@@ -189,22 +185,14 @@ async fn who_finds_the_credit_used_up_waits() {
         )
         .await;
     }
-    let mut told = client
-        .check_in(check_in("d9", "1.0.0"))
-        .await
-        .unwrap()
-        .into_inner();
+    let mut told = ask(&mut client, check_in("d9", "1.0.0")).await;
     for _ in 0..300 {
         assert_eq!(told.verdict(), Verdict::Wait, "{told:?}");
         if codes(&told) == ["budget_exhausted"] {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
-        told = client
-            .check_in(check_in("d9", "1.0.0"))
-            .await
-            .unwrap()
-            .into_inner();
+        told = ask(&mut client, check_in("d9", "1.0.0")).await;
     }
     assert_eq!(codes(&told), ["budget_exhausted"]);
     assert_eq!(node.status().admissions_held, 0);
@@ -258,11 +246,7 @@ async fn a_node_without_a_store_is_blind_and_answers_all_the_same() {
     cluster.store.cut(true);
     let node = cluster.node(0).await;
     let mut client = device(&node).await;
-    let told = client
-        .check_in(check_in("d1", "1.0.0"))
-        .await
-        .unwrap()
-        .into_inner();
+    let told = ask(&mut client, check_in("d1", "1.0.0")).await;
     assert_eq!(
         (told.verdict(), told.mode()),
         (Verdict::Wait, DecisionMode::Blind)
@@ -327,7 +311,7 @@ async fn what_is_wrong_with_a_check_in_is_answered_none_and_counted() {
         (check_in("d1", "one"), "version_malformed"),
         (unknown, "unknown_variant"),
     ] {
-        let told = client.check_in(request).await.unwrap().into_inner();
+        let told = ask(&mut client, request).await;
         assert_eq!((told.verdict(), codes(&told)), (Verdict::None, vec![code]));
         assert_eq!(node.status().reasons.get(code), Some(&1));
     }
@@ -339,11 +323,7 @@ async fn admissions_that_the_store_did_not_answer_for_are_asked_for_again() {
     let node = cluster.ready(0).await;
     cluster.store.mute(true);
     let mut client = device(&node).await;
-    let told = client
-        .check_in(check_in("d1", "1.0.0"))
-        .await
-        .unwrap()
-        .into_inner();
+    let told = ask(&mut client, check_in("d1", "1.0.0")).await;
     assert_eq!(
         (told.verdict(), codes(&told)),
         (Verdict::Wait, vec!["budget_pending"])

@@ -67,7 +67,8 @@ impl NodeConfig {
 /// Limits of one node. *Attacker*: exhausts the node's memory, or makes it turn devices away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeLimits {
-    /// Most check-ins and outcomes in the making at once; over it they are told to come again.
+    /// Most check-ins and outcomes that have arrived and wait for their answer; over it they are
+    /// told to come again.
     /// 1 to 1,000,000.
     pub in_flight_max: usize,
     /// The longest that work may wait for a free thread; beyond it devices are told to come again,

@@ -1,11 +1,13 @@
 //! Answers devices: the hot path. Nothing here waits for the store.
 use super::{
-    meters::Meters,
+    meters::{Arrival, Meters},
     snapshot::{Known, Standing},
 };
 use crate::{
     config::NodeConfig,
-    engine::{Budgets, CheckIn, Decision, Draw, Index, PseudonymKey, Reason, TableOnly, decide},
+    engine::{
+        Budgets, CheckIn, Decision, DeviceId, Draw, Index, PseudonymKey, Reason, TableOnly, decide,
+    },
     ledger::{Forwarding, Ledger, LedgerLimits, Metrics, Owners, Purse, PurseLimits},
     wire::{self, Answer},
 };
@@ -84,7 +86,7 @@ pub(crate) struct Desk {
     pub(crate) pseudonyms: PseudonymKey,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) known: Known,
-    pub(crate) meters: Meters,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) forwarding: Mutex<Forwarding<v1::OutcomeReport>>,
     live: RwLock<Option<Arc<Live>>>,
     /// Admissions on their way back, and of which session.
@@ -113,7 +115,7 @@ impl Desk {
             pseudonyms,
             clock,
             known: Known::default(),
-            meters: Meters::default(),
+            meters: Arc::default(),
             forwarding: Mutex::new(forwarding),
             live: RwLock::new(None),
             returns: Mutex::new(None),
@@ -177,11 +179,18 @@ impl Desk {
     }
 
     /// Answers one check-in.
-    pub(crate) fn answer(&self, request: &v1::CheckInRequest) -> v1::CheckInResponse {
+    pub(crate) fn answer(
+        &self,
+        request: &v1::CheckInRequest,
+        arrival: &Arrival,
+    ) -> v1::CheckInResponse {
         let standing = self.standing();
-        let permit = self.meters.begin(self.config.limits.in_flight_max);
-        if permit.is_none() || self.is_lagging() {
-            return self.refuse(request, &standing, Reason::Overloaded, &Pseudonym([0; 32]));
+        if !arrival.is_within(self.config.limits.in_flight_max) || self.is_lagging() {
+            let device = DeviceId::new(request.device_id.as_str());
+            let seed = device.map(|device| self.pseudonyms.pseudonym(&device));
+            // Spread, or all that are turned away would come back together.
+            let seed = seed.unwrap_or(Pseudonym([0; 32]));
+            return self.refuse(request, &standing, Reason::Overloaded, &seed);
         }
         let index = standing.snapshot.as_ref().map(|snapshot| &snapshot.index);
         match wire::parse(request, &self.pseudonyms, index, standing.now) {

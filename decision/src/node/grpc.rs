@@ -1,5 +1,5 @@
 //! The `Decision` service.
-use super::{Desk, NodeStatus};
+use super::{Desk, NodeStatus, meters::Arrival};
 use futures::{Stream, StreamExt};
 use std::{pin::Pin, sync::Arc};
 use tidegate_proto::{Refusal, WireError, v1};
@@ -12,6 +12,14 @@ const FORWARDED_MAX: usize = 1_024;
 #[derive(Clone, Debug)]
 pub(crate) struct Service(pub(crate) Arc<Desk>);
 
+impl Service {
+    /// When the request came, as the server noted it.
+    fn arrival<T>(&self, request: &Request<T>) -> Arrival {
+        let noted = request.extensions().get::<Arrival>();
+        noted.map_or_else(|| self.0.meters.arrived(), Arrival::clone)
+    }
+}
+
 type Answers = Pin<Box<dyn Stream<Item = Result<v1::CheckInResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -20,7 +28,8 @@ impl v1::decision_server::Decision for Service {
         &self,
         request: Request<v1::CheckInRequest>,
     ) -> Result<Response<v1::CheckInResponse>, Status> {
-        Ok(Response::new(self.0.answer(request.get_ref())))
+        let arrival = self.arrival(&request);
+        Ok(Response::new(self.0.answer(request.get_ref(), &arrival)))
     }
 
     type CheckInStreamStream = Answers;
@@ -31,7 +40,7 @@ impl v1::decision_server::Decision for Service {
     ) -> Result<Response<Answers>, Status> {
         let desk = Arc::clone(&self.0);
         let answer = move |request: Result<v1::CheckInRequest, Status>| {
-            request.map(|request| desk.answer(&request))
+            request.map(|request| desk.answer(&request, &desk.meters.arrived()))
         };
         Ok(Response::new(Box::pin(requests.into_inner().map(answer))))
     }
@@ -40,7 +49,9 @@ impl v1::decision_server::Decision for Service {
         &self,
         report: Request<v1::OutcomeReport>,
     ) -> Result<Response<v1::OutcomeReply>, Status> {
-        Ok(Response::new(self.0.outcome(report.get_ref())?))
+        let arrival = self.arrival(&report);
+        let reply = self.0.outcome(report.get_ref(), &arrival)?;
+        Ok(Response::new(reply))
     }
 
     async fn forward_outcomes(

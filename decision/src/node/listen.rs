@@ -6,9 +6,6 @@ use tidegate_runtime::{AsyncRuntime as _, Rt, Task};
 use tokio::sync::oneshot;
 use tonic::transport::Server;
 
-/// Largest request: 1,024 forwarded outcomes.
-const REQUEST_BYTES_MAX: usize = 4 << 20;
-
 /// A claimed address, not served yet.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -74,7 +71,14 @@ impl Listener {
 /// Serves until told to stop; then requests under way are finished.
 pub(crate) fn serve(listener: Listener, desk: Arc<Desk>) -> (oneshot::Sender<()>, Task<()>) {
     let (stop, stopped) = oneshot::channel();
-    let service = DecisionServer::new(Service(desk)).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let meters = Arc::clone(&desk.meters);
+    // Runs before the request waits for a thread. Requests have at most 4 MiB, tonic's default:
+    // 1,024 forwarded outcomes.
+    let note_arrival = move |mut request: tonic::Request<()>| {
+        request.extensions_mut().insert(meters.arrived());
+        Ok(request)
+    };
+    let service = DecisionServer::with_interceptor(Service(desk), note_arrival);
     // A gateway that vanished sends no reset; without pings its streams would stay for ever.
     let router = Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))

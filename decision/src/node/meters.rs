@@ -3,7 +3,7 @@ use crate::engine::{Decision, Mode, Reason, Verdict};
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -16,7 +16,7 @@ const VERDICTS: [Verdict; 4] = [
 ];
 const MODES: [Mode; 3] = [Mode::Fresh, Mode::Stale, Mode::Blind];
 
-/// Counters since the start.
+/// Counters since the start, and what is under way.
 #[derive(Debug, Default)]
 pub(crate) struct Meters {
     answers: [[AtomicU64; VERDICTS.len()]; MODES.len()],
@@ -25,13 +25,27 @@ pub(crate) struct Meters {
     in_flight: AtomicUsize,
 }
 
-/// One check-in or outcome in the making.
-#[derive(Debug)]
-pub(crate) struct InFlight<'a>(&'a Meters);
+/// A check-in or outcome that has arrived: in flight until it and its clones are dropped. Begun
+/// before the request waits for a free thread, since that is where work piles up.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrival(Arc<InFlight>);
 
-impl Drop for InFlight<'_> {
+#[derive(Debug)]
+struct InFlight {
+    meters: Arc<Meters>,
+    before: usize,
+}
+
+impl Arrival {
+    /// Whether there were fewer than `max` in flight when this one came.
+    pub(crate) fn is_within(&self, max: usize) -> bool {
+        self.0.before < max
+    }
+}
+
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.meters.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -51,11 +65,11 @@ impl Meters {
         *count = count.saturating_add(1);
     }
 
-    /// Begins one piece of work; `None` when there are too many.
-    pub(crate) fn begin(&self, max: usize) -> Option<InFlight<'_>> {
-        let guard = InFlight(self);
+    /// Notes that a request came.
+    pub(crate) fn arrived(self: &Arc<Self>) -> Arrival {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        (before < max).then_some(guard)
+        let meters = Arc::clone(self);
+        Arrival(Arc::new(InFlight { meters, before }))
     }
 
     /// Answers so far by verdict and mode, those that there were.

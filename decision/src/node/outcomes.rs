@@ -1,6 +1,9 @@
 //! What became of exposures: counted by their owner, forwarded to it, or kept until it can be
 //! reached.
-use super::desk::{Desk, metrics_of};
+use super::{
+    desk::{Desk, metrics_of},
+    meters::Arrival,
+};
 use crate::{
     engine::{DeviceId, Index, TOKEN_BYTES_MAX, Token, TokenError, Verified},
     ledger::{Counted, Fate, Fingerprint, Metrics, Owner, Queued},
@@ -32,12 +35,13 @@ impl Desk {
     pub(crate) fn outcome(
         &self,
         report: &v1::OutcomeReport,
+        arrival: &Arrival,
     ) -> Result<v1::OutcomeReply, WireError> {
-        let Some(_permit) = self.meters.begin(self.config.limits.in_flight_max) else {
+        if !arrival.is_within(self.config.limits.in_flight_max) {
             return Err(overloaded(
-                "too many outcomes in flight; tell it again later",
+                "too many requests in flight; tell it again later",
             ));
-        };
+        }
         match self.take(report, true) {
             Ok(status) => Ok(reply(status, None)),
             Err(Not::NoRoom) => Err(overloaded("too many outcomes wait for their owners")),

@@ -95,6 +95,11 @@ impl Cluster {
 
     /// Starts a node with the decision key of a number; its disk is kept for its next life.
     pub async fn node(&self, number: u8) -> Node {
+        self.node_within(number, NodeLimits::default()).await
+    }
+
+    /// Starts a node with other limits.
+    pub async fn node_within(&self, number: u8, limits: NodeLimits) -> Node {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let store = vec![self.store.address().to_string()];
         let config = NodeConfig {
@@ -102,7 +107,7 @@ impl Cluster {
             renew_every: LEASE / 5,
             limits: NodeLimits {
                 shutdown_max: Duration::from_secs(3),
-                ..NodeLimits::default()
+                ..limits
             },
             ..NodeConfig::new(Fleet::ORIGIN, store, testing::region("eu"), any)
         };
@@ -121,10 +126,15 @@ impl Cluster {
     /// Starts a node and waits until it may offer.
     pub async fn ready(&self, number: u8) -> Node {
         let node = self.node(number).await;
-        wait_for("a session", || node.status().session.is_some()).await;
-        wait_for("a lease", || node.status().mode == Mode::Fresh).await;
+        until_ready(&node).await;
         node
     }
+}
+
+/// Waits until a node may offer.
+pub async fn until_ready(node: &Node) {
+    wait_for("a session", || node.status().session.is_some()).await;
+    wait_for("a lease", || node.status().mode == Mode::Fresh).await;
 }
 
 /// A disk as soon as its last owner lets go: a write that was under way holds on a little longer.
@@ -192,6 +202,14 @@ pub fn codes(response: &v1::CheckInResponse) -> Vec<&str> {
         .collect()
 }
 
+/// Checks in once.
+pub async fn ask(
+    client: &mut DecisionClient<Channel>,
+    request: v1::CheckInRequest,
+) -> v1::CheckInResponse {
+    client.check_in(request).await.unwrap().into_inner()
+}
+
 /// Checks in again and again, as agents do, until the answer is what is hoped for.
 pub async fn until_told(
     client: &mut DecisionClient<Channel>,
@@ -200,7 +218,7 @@ pub async fn until_told(
 ) -> v1::CheckInResponse {
     let mut last = None;
     for _ in 0..500 {
-        let response = client.check_in(request.clone()).await.unwrap().into_inner();
+        let response = ask(client, request.clone()).await;
         if response.verdict() == hoped {
             return response;
         }

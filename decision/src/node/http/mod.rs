@@ -79,7 +79,7 @@ async fn check_in(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<form::Answer>, Problem> {
     let request: form::CheckIn = read(&desk, body)?;
-    let answer = desk.answer(&request.try_into()?);
+    let answer = desk.answer(&request.try_into()?, &desk.meters.arrived());
     Ok(Json(answer.into()))
 }
 
@@ -88,7 +88,7 @@ async fn outcome(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<form::OutcomeReply>, Problem> {
     let report: form::Outcome = read(&desk, body)?;
-    let reply = desk.outcome(&report.try_into()?)?;
+    let reply = desk.outcome(&report.try_into()?, &desk.meters.arrived())?;
     Ok(Json(reply.into()))
 }
 
