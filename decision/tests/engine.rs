@@ -132,11 +132,8 @@ fn a_device_that_comes_back_after_months_catches_up_with_the_baseline() {
     let decision = tell(&state, Mode::Fresh, &check_in("d", 1, "os", "0.5.0"));
     assert_eq!(decision.verdict, Verdict::Offer);
     assert_eq!(codes(&decision), ["catch_up", "control_arm"]);
-    let observed = decision.observed.unwrap();
-    assert_eq!(
-        (observed.rollout, observed.arm),
-        (Some(RolloutId(1)), Arm::Control)
-    );
+    let control = decision.reasons.as_slice()[1];
+    assert_eq!(control.rollout, Some(RolloutId(1)));
 }
 
 #[test]

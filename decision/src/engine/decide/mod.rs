@@ -136,8 +136,6 @@ pub struct Decision {
     pub reasons: Reasons,
     /// What is given, with the verdicts `Offer` and `Return`.
     pub grant: Option<Grant>,
-    /// The device is tallied in a control arm.
-    pub observed: Option<Exposure>,
     /// The device's variant, if it is known.
     pub variant: Option<VariantId>,
     /// When to check in again.
@@ -154,7 +152,6 @@ impl Decision {
             mode,
             reasons,
             grant: None,
-            observed: None,
             variant: None,
             retry_after: policy::retry_after(&reasons, reason.verdict(), LogTime(0), poll, seed),
         }
@@ -194,7 +191,6 @@ struct Asked<'a> {
     follows: [Option<RolloutId>; super::checkin::COMPONENTS_MAX],
     /// Looked up once, when it is first needed.
     holdout: Option<bool>,
-    observed: Option<Exposure>,
 }
 
 /// A candidate with everything that it refers to.
@@ -255,7 +251,6 @@ pub fn decide(
         ],
         follows: [None; super::checkin::COMPONENTS_MAX],
         holdout: None,
-        observed: None,
     };
     let mut reasons = Reasons::new();
     let grant = walk(&mut asked, risk, budgets, &mut reasons);
@@ -369,7 +364,6 @@ fn finish(asked: &Asked<'_>, grant: Option<(Verdict, Grant)>, mut reasons: Reaso
         mode: asked.mode,
         reasons,
         grant: grant.map(|(_, grant)| grant),
-        observed: asked.observed,
         variant: Some(asked.variant.id),
         retry_after: policy::retry_after(
             &reasons,

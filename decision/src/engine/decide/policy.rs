@@ -38,7 +38,7 @@ pub(super) fn admit<'a>(
     }
     let echo = echo(asked, considered, arm, attempt);
     let turn = match considered.rollout {
-        Some(entry) => Turn::of(asked, considered, entry, arm, echo)?,
+        Some(entry) => Turn::of(asked, entry, arm, echo)?,
         None => Turn::Baseline,
     };
     if arm == Arm::Treatment {
@@ -186,7 +186,6 @@ enum Turn<'a> {
 impl<'a> Turn<'a> {
     fn of(
         asked: &mut Asked<'a>,
-        considered: &Considered<'a>,
         entry: &'a RolloutEntry,
         arm: Arm,
         echo: Option<(usize, &Token)>,
@@ -212,15 +211,13 @@ impl<'a> Turn<'a> {
             let next = wave.unwrap_or(waves.len());
             return Err(Reason::WaveNotOpen { wave: index(next) });
         };
-        let reason = if asked.in_holdout() {
-            Reason::Holdout
-        } else if bucket::in_control(place, rollout.spec.control) {
-            Reason::Control
-        } else {
-            return Ok(Self::Wave(entry, wave, Some(place)));
-        };
-        observe(asked, considered, wave);
-        Err(reason)
+        if asked.in_holdout() {
+            return Err(Reason::Holdout);
+        }
+        if bucket::in_control(place, rollout.spec.control) {
+            return Err(Reason::Control);
+        }
+        Ok(Self::Wave(entry, wave, Some(place)))
     }
 
     fn wave(&self) -> WaveIndex {
@@ -280,21 +277,6 @@ fn answer(draw: Draw, wave: WaveIndex) -> Result<WaveIndex, Reason> {
         Draw::Pending => Err(Reason::BudgetPending),
         Draw::Exhausted | Draw::CapReached => Err(Reason::BudgetExhausted),
     }
-}
-
-/// Tallies a device that is in an open wave and is kept from the release on purpose.
-fn observe(asked: &mut Asked<'_>, considered: &Considered<'_>, wave: usize) {
-    let Some(rollout) = considered.rollout.map(|entry| entry.rollout.id) else {
-        return;
-    };
-    asked.observed.get_or_insert(Exposure {
-        rollout: Some(rollout),
-        wave: index(wave),
-        arm: Arm::Control,
-        cohort: asked.now.cohort(),
-        attempt: 1,
-        echo: None,
-    });
 }
 
 /// A model's score if there is one, the table's else. What closes a hole that is being used is not
