@@ -74,7 +74,6 @@ impl From<NodeStatus> for v1::NodeStatusResponse {
             count,
         };
         Self {
-            node: 0,
             session: session.map(|session| session.0),
             mode: wire::mode(mode).into(),
             lease_left_ms: u64::try_from(lease_left.as_millis()).unwrap_or(u64::MAX),
