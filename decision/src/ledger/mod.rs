@@ -125,7 +125,8 @@ impl Ledger {
 
     /// Counts what a device measured since its last check-in, component by component, under the
     /// tallies that [`Comparisons::tallied_under`] names. `sequence` counts the device's check-ins;
-    /// says whether this one is new.
+    /// says whether this one is new to this session. Sessions know nothing of each other's: what a
+    /// device repeats elsewhere counts there again, and weighs for one device twice, no more.
     pub fn measured<'a>(
         &mut self,
         device: Pseudonym,
