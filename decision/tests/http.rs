@@ -3,32 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 mod cluster;
 
-use cluster::{Cluster, wait_for};
+use cluster::{Cluster, http::ask, wait_for};
 use serde_json::{Value, json};
 use tidegate_decision::node::Node;
 use tidegate_domain::testing;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
-
-/// One request on a connection of its own; the status and the JSON that came back.
-async fn ask(node: &Node, method: &str, path: &str, body: &str) -> (u16, Value) {
-    let mut stream = TcpStream::connect(node.http_address().unwrap())
-        .await
-        .unwrap();
-    let length = body.len();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\
-         content-length: {length}\r\n\r\n{body}"
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(body).unwrap())
-}
 
 fn check_in(device: &str) -> Value {
     json!({

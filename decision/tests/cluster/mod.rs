@@ -6,6 +6,7 @@
     clippy::unwrap_used,
     reason = "each test binary uses its own part, and tests may panic"
 )]
+pub mod http;
 mod store;
 
 use std::{
