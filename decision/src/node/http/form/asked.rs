@@ -148,9 +148,9 @@ impl TryFrom<CheckIn> for v1::CheckInRequest {
             region,
             carrier,
             battery_percent,
-            power: power_of(power)?.into(),
+            power: POWERS.read_or_unspecified(power)?,
             storage_free_bytes,
-            network: network_of(network)?.into(),
+            network: NETWORKS.read_or_unspecified(network)?,
             channel,
             boot_id,
             sequence,
@@ -181,7 +181,7 @@ impl TryFrom<Outcome> for v1::OutcomeReport {
         Ok(Self {
             device_id,
             exposure_token: bytes("exposure_token", &exposure_token)?,
-            kind: kind_of(kind)?.into(),
+            kind: KINDS.read(kind)?,
             failure: failure.map(TryInto::try_into).transpose()?,
             boot_id,
             components: components.into_iter().map(Into::into).collect(),
@@ -256,22 +256,8 @@ impl TryFrom<Failure> for v1::OutcomeFailure {
 
     fn try_from(form: Failure) -> Result<Self, FieldError> {
         let Failure { stage, code } = form;
-        let known = match stage.as_str() {
-            "download" => v1::InstallStage::Download,
-            "verify" => v1::InstallStage::Verify,
-            "install" => v1::InstallStage::Install,
-            "boot" => v1::InstallStage::Boot,
-            "health" => v1::InstallStage::Health,
-            _ => {
-                return Err(FieldError::Word {
-                    field: "stage",
-                    expected: "download, verify, install, boot, health",
-                    found: stage,
-                });
-            }
-        };
         Ok(Self {
-            stage: known.into(),
+            stage: STAGES.read(stage)?,
             code,
         })
     }
@@ -283,46 +269,86 @@ fn bytes(field: &'static str, text: &str) -> Result<Vec<u8>, FieldError> {
         .map_err(|_| FieldError::Base64(field))
 }
 
-fn power_of(word: Option<String>) -> Result<v1::PowerSource, FieldError> {
-    match word.as_deref() {
-        None => Ok(v1::PowerSource::Unspecified),
-        Some("battery") => Ok(v1::PowerSource::Battery),
-        Some("charging") => Ok(v1::PowerSource::Charging),
-        Some("mains") => Ok(v1::PowerSource::Mains),
-        Some(found) => Err(FieldError::Word {
-            field: "power",
-            expected: "battery, charging, mains",
-            found: found.to_owned(),
-        }),
-    }
+/// The words for the values of a wire enum: `verified` is `OUTCOME_KIND_VERIFIED`.
+struct Words<E> {
+    field: &'static str,
+    prefix: &'static str,
+    /// Divided by `", "`. What is unspecified is left out, and has no word.
+    expected: &'static str,
+    from_name: fn(&str) -> Option<E>,
 }
 
-fn network_of(word: Option<String>) -> Result<v1::NetworkKind, FieldError> {
-    match word.as_deref() {
-        None => Ok(v1::NetworkKind::Unspecified),
-        Some("wifi") => Ok(v1::NetworkKind::Wifi),
-        Some("ethernet") => Ok(v1::NetworkKind::Ethernet),
-        Some("cellular") => Ok(v1::NetworkKind::Cellular),
-        Some("roaming") => Ok(v1::NetworkKind::Roaming),
-        Some(found) => Err(FieldError::Word {
-            field: "network",
-            expected: "wifi, ethernet, cellular, roaming",
-            found: found.to_owned(),
-        }),
-    }
-}
+const POWERS: Words<v1::PowerSource> = Words {
+    field: "power",
+    prefix: "POWER_SOURCE_",
+    expected: "battery, charging, mains",
+    from_name: v1::PowerSource::from_str_name,
+};
+const NETWORKS: Words<v1::NetworkKind> = Words {
+    field: "network",
+    prefix: "NETWORK_KIND_",
+    expected: "wifi, ethernet, cellular, roaming",
+    from_name: v1::NetworkKind::from_str_name,
+};
+const KINDS: Words<v1::OutcomeKind> = Words {
+    field: "kind",
+    prefix: "OUTCOME_KIND_",
+    expected: "downloaded, installed, verified, failed, reverted",
+    from_name: v1::OutcomeKind::from_str_name,
+};
+const STAGES: Words<v1::InstallStage> = Words {
+    field: "stage",
+    prefix: "INSTALL_STAGE_",
+    expected: "download, verify, install, boot, health",
+    from_name: v1::InstallStage::from_str_name,
+};
 
-fn kind_of(word: String) -> Result<v1::OutcomeKind, FieldError> {
-    match word.as_str() {
-        "downloaded" => Ok(v1::OutcomeKind::Downloaded),
-        "installed" => Ok(v1::OutcomeKind::Installed),
-        "verified" => Ok(v1::OutcomeKind::Verified),
-        "failed" => Ok(v1::OutcomeKind::Failed),
-        "reverted" => Ok(v1::OutcomeKind::Reverted),
-        _ => Err(FieldError::Word {
-            field: "kind",
-            expected: "downloaded, installed, verified, failed, reverted",
+impl<E: Default + Into<i32>> Words<E> {
+    fn read(&self, word: String) -> Result<i32, FieldError> {
+        let is_known = self.expected.split(", ").any(|known| known == word);
+        let name = format!("{}{}", self.prefix, word.to_uppercase());
+        let value = (self.from_name)(&name).filter(|_| is_known);
+        value.map(Into::into).ok_or(FieldError::Word {
+            field: self.field,
+            expected: self.expected,
             found: word,
-        }),
+        })
+    }
+
+    fn read_or_unspecified(&self, word: Option<String>) -> Result<i32, FieldError> {
+        word.map_or_else(|| Ok(E::default().into()), |word| self.read(word))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every value but the unspecified one has a word, and every word a value.
+    #[track_caller]
+    fn check<E: Default + Into<i32>>(words: &Words<E>) {
+        let all = words
+            .expected
+            .split(", ")
+            .map(|word| words.read(word.to_owned()));
+        let mut values: Vec<_> = all.map(Result::unwrap).collect();
+        values.sort_unstable();
+        assert_eq!(values, Vec::from_iter(1..=values.len() as i32));
+        let unknown = words.read("unspecified".to_owned()).unwrap_err();
+        assert!(unknown.to_string().contains(words.expected), "{unknown}");
+        assert!(words.read("WIFI".to_owned()).is_err());
+        assert_eq!(words.read_or_unspecified(None).unwrap(), 0);
+    }
+
+    #[test]
+    fn every_value_has_a_word_and_every_word_a_value() {
+        check(&POWERS);
+        check(&NETWORKS);
+        check(&KINDS);
+        check(&STAGES);
+        assert_eq!(v1::PowerSource::try_from(4).ok(), None);
+        assert_eq!(v1::NetworkKind::try_from(5).ok(), None);
+        assert_eq!(v1::OutcomeKind::try_from(6).ok(), None);
+        assert_eq!(v1::InstallStage::try_from(6).ok(), None);
     }
 }
