@@ -241,6 +241,20 @@ async fn an_outcome_finds_its_way_to_the_node_that_made_the_offer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stops_in_order_brings_outcomes_to_their_owners_first() {
+    let cluster = Cluster::start(rolled_out).await;
+    let (first, second) = (cluster.ready(0).await, cluster.ready(1).await);
+    let mut client = device(&first).await;
+    let offered = until_told(&mut client, &check_in("d1", "1.0.0"), Verdict::Offer).await;
+    let token = offered.offer.unwrap().exposure_token;
+    let report = outcome("d1", &token, OutcomeKind::Verified);
+    let told = device(&second).await.report_outcome(report).await.unwrap();
+    assert_eq!(told.into_inner().status(), OutcomeStatus::Uncertain);
+    second.shutdown().await.unwrap();
+    wait_for("the outcome", || counts(&cluster.fleet()) == (1, 1, 0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_without_a_store_is_blind_and_answers_all_the_same() {
     let cluster = Cluster::start(rolled_out).await;
     cluster.store.cut(true);

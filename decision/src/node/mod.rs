@@ -167,7 +167,8 @@ impl Node {
         NodeStatus::of(&self.desk)
     }
 
-    /// Stops taking requests, finishes those under way, reports everything and closes the session.
+    /// Stops taking requests, finishes those under way, brings outcomes to their owners, reports
+    /// everything and closes the session.
     ///
     /// # Errors
     /// The store did not take the final report in time: the session stays open, and what it holds
@@ -182,6 +183,11 @@ impl Node {
                 if Rt::timeout(length / 8, &mut server).await.is_err() {
                     server.abort();
                 }
+            }
+            // What other sessions own is in this node's memory alone.
+            let told = self.desk.all_forwarded();
+            if Rt::timeout(length / 4, told).await.is_err() {
+                tracing::warn!("outcomes are lost: their owners could not be reached in time");
             }
             self.tasks.drain(..).for_each(|task| task.abort());
             session::close(&self.desk, &self.signer).await

@@ -107,6 +107,14 @@ impl Desk {
         }
     }
 
+    /// Waits until no outcome waits for another session's node.
+    pub(crate) async fn all_forwarded(&self) {
+        const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(20);
+        while self.forwarding().uncertain() > 0 {
+            Rt::sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Sends what waits for other sessions' nodes.
     pub(crate) async fn forward(&self, from: SessionId) {
         let Some(live) = self.live() else { return };
