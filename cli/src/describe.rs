@@ -1,10 +1,21 @@
-//! The cluster's words in people's words: times, lives, causes, evidence, events.
+//! The cluster's words in people's words: times, lives, causes, evidence, events, commands.
+mod arguments;
+mod command;
+mod config;
+mod rollout;
+
+pub(crate) use arguments::{stop_covers, stop_scope};
+pub(crate) use command::command;
+pub(crate) use config::{Setting, settings};
+pub(crate) use rollout::{freeze, wave};
+
 use crate::rollout_file::time::show_instant;
 use tidegate_domain::{
-    Event, State,
+    Event, Outcome, State,
     id::{LogTime, Millis, RolloutId, WaveIndex},
-    key::Role,
-    rollout::{ExclusionCause, HaltCause, Life},
+    key::{KeyStatus, Role},
+    release::ReleaseStatus,
+    rollout::{ExclusionCause, HaltCause, Life, MaintenanceWindow},
     variant::Selector,
     wave::{Evidence, OpenedBy},
 };
@@ -46,17 +57,25 @@ pub(crate) fn of_total(part: u64, total: u64) -> String {
 }
 
 /// Where a rollout stands, in one word.
-pub(crate) const fn life_word(life: &Life) -> &'static str {
-    match life {
-        Life::Draft => "draft",
-        Life::Approved => "approved",
-        Life::Running => "running",
-        Life::Paused { .. } => "paused",
-        Life::Halted { .. } => "halted",
-        Life::RollingBack { .. } => "rolling_back",
-        Life::RolledBack { .. } => "rolled_back",
-        Life::Superseded { .. } => "superseded",
-        Life::Completed { .. } => "completed",
+pub(crate) fn life_word(life: &Life) -> String {
+    life.name().replace(' ', "_")
+}
+
+/// Whether a release may be offered, in one word.
+pub(crate) const fn release_status(status: ReleaseStatus) -> &'static str {
+    match status {
+        ReleaseStatus::Registered => "registered",
+        ReleaseStatus::Retired => "retired",
+        ReleaseStatus::Revoked => "revoked",
+    }
+}
+
+/// How far a key is trusted, in one word.
+pub(crate) const fn key_status(status: KeyStatus) -> &'static str {
+    match status {
+        KeyStatus::Trusted => "trusted",
+        KeyStatus::Retired => "retired",
+        KeyStatus::Revoked => "revoked",
     }
 }
 
@@ -104,6 +123,23 @@ pub(crate) const fn opened_by(by: &OpenedBy) -> &'static str {
     }
 }
 
+/// The days of the week, as windows name them.
+pub(crate) const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+/// A maintenance window, as `--window` takes it.
+pub(crate) fn window(window: &MaintenanceWindow) -> String {
+    let days = DAYS.iter().enumerate();
+    let days: Vec<&str> = days
+        .filter(|(day, _)| window.days & (1 << day) != 0)
+        .map(|(_, name)| *name)
+        .collect();
+    // A window that nobody has checked yet may say anything.
+    let opens = u32::from(window.opens_minute);
+    let closes = (opens + u32::from(window.length_minutes)) % 1_440;
+    let clock = |minute: u32| format!("{:02}:{:02}", minute / 60, minute % 60);
+    format!("{}@{}-{}", days.join(","), clock(opens), clock(closes))
+}
+
 /// Selectors, separated by commas.
 pub(crate) fn selectors<'a>(selectors: impl IntoIterator<Item = &'a Selector>) -> String {
     let texts: Vec<String> = selectors.into_iter().map(ToString::to_string).collect();
@@ -127,6 +163,17 @@ pub(crate) fn event_name(event: &Event) -> &'static str {
         BudgetGranted BudgetReturned Reported Tallied CohortMatured CreditGrown MembershipChanged
         ClusterConfigSet StateVersionRaised RolloutFolded RecoveryImageRetired GateOverridden
         BudgetLost RolloutForgotten
+    }
+}
+
+/// What came of a command, in a line.
+pub(crate) fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Accepted(events) => {
+            let names: Vec<&str> = events.iter().map(event_name).collect();
+            format!("accepted, with {}", names.join(", "))
+        }
+        Outcome::Rejected(rejection) => format!("refused: {rejection}"),
     }
 }
 
@@ -167,7 +214,10 @@ pub(crate) fn event(state: &State, event: &Event) -> String {
             release,
             status,
             reason,
-        } => format!("release {release} is {status:?} for good: {reason}").to_lowercase(),
+        } => format!(
+            "release {release} is {} for good: {reason}",
+            release_status(*status)
+        ),
         Event::VariantRegistered(variant) => {
             format!("variant {} is registered: {}", variant.id, variant.traits)
         }
@@ -211,6 +261,14 @@ fn guard_event(state: &State, event: &Event) -> String {
         }
         Event::MembershipChanged { members } => {
             format!("the cluster shall have {} nodes", members.len())
+        }
+        Event::ClusterConfigSet(config) => {
+            let mut changes = config::changes(state.config(), config);
+            changes.insert(0, "the cluster is configured anew".to_owned());
+            changes.join(", ")
+        }
+        Event::StateVersionRaised { version } => {
+            format!("the rules of version {version} hold from the next entry on")
         }
         other => rollout_event(state, other),
     }

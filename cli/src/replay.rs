@@ -1,5 +1,6 @@
 //! The deepest check of an export: the whole log is applied again, and every recorded outcome must
 //! be what the rules give. That verifies each command's signatures against the keys of its time.
+use crate::describe;
 use tidegate_audit_log::{
     Entry, Kind,
     verify::{Body, BodyFault, BodyVerifier},
@@ -79,8 +80,8 @@ impl Replay {
     fn compare(&self, recorded: &Applied, found: &Applied) -> Result<(), BodyFault> {
         if recorded.outcome != found.outcome {
             return Err(BodyFault(format!(
-                "the recorded outcome is not what the command's signatures and the rules give: {:?}",
-                found.outcome
+                "the recorded outcome is not what the command's signatures and the rules give: {}",
+                describe::outcome(&found.outcome)
             )));
         }
         if recorded.recorded != found.recorded || recorded.state_root != found.state_root {
@@ -128,7 +129,7 @@ impl BodyVerifier for Replay {
         }
         if let Some(version) = self.state.unknown_version() {
             self.stopped = Some(format!(
-                "from entry {} on, the log follows rules of version {version:?}, which this build does not know",
+                "from entry {} on, the log follows rules of version {version}, which this build does not know",
                 entry.header.index
             ));
             return Ok(());

@@ -91,6 +91,7 @@ impl Set {
         if self.no_freezes || !self.freeze.is_empty() {
             policy.freezes = self.freeze;
         }
+        let signing = self.signing.on_top_of(policy.revision);
         // It is set when the command is applied.
         policy.revision = Revision(0);
         let done = format!("region {} has a new policy", self.region);
@@ -99,7 +100,7 @@ impl Set {
             policy,
         };
         let desk = context.desk(&cluster, &view);
-        desk.submit(&self.signing, command, &done).await
+        desk.submit(&signing, command, &done).await
     }
 }
 
@@ -107,15 +108,8 @@ async fn list(context: &Context) -> Result<(), Failure> {
     let view = context.view().await?;
     let (mut rows, mut json) = (Vec::new(), Vec::new());
     for (region, policy) in view.state().region_policies().iter() {
-        let windows: Vec<String> = policy.maintenance.iter().map(show_window).collect();
-        let freezes = policy.freezes.iter().map(|freeze| {
-            format!(
-                "{} to {}",
-                describe::time(freeze.from),
-                describe::time(freeze.until)
-            )
-        });
-        let freezes: Vec<String> = freezes.collect();
+        let windows: Vec<String> = policy.maintenance.iter().map(describe::window).collect();
+        let freezes: Vec<String> = policy.freezes.iter().map(describe::freeze).collect();
         let yes = |yes| if yes { "yes" } else { "no" }.to_owned();
         rows.push(vec![
             region.to_string(),
@@ -159,25 +153,6 @@ async fn list(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-
-/// A window as `--window` takes it.
-fn show_window(window: &MaintenanceWindow) -> String {
-    let days = DAYS.iter().enumerate();
-    let days: Vec<&str> = days
-        .filter(|(day, _)| window.days & (1 << day) != 0)
-        .map(|(_, name)| *name)
-        .collect();
-    let closes = (window.opens_minute + window.length_minutes) % 1_440;
-    let clock = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
-    format!(
-        "{}@{}-{}",
-        days.join(","),
-        clock(window.opens_minute),
-        clock(closes)
-    )
-}
-
 fn window(text: &str) -> Result<MaintenanceWindow, String> {
     let expected = || "expected DAYS@FROM-TO, such as mon-fri@22:00-04:30".to_owned();
     let (days, span) = text.split_once('@').ok_or_else(expected)?;
@@ -201,8 +176,8 @@ fn window(text: &str) -> Result<MaintenanceWindow, String> {
 
 fn day_set(text: &str) -> Result<u8, String> {
     let day = |name: &str| {
-        let found = DAYS.iter().position(|day| *day == name);
-        found.ok_or_else(|| format!("{name:?} is no day: {}", DAYS.join(", ")))
+        let found = describe::DAYS.iter().position(|day| *day == name);
+        found.ok_or_else(|| format!("{name:?} is no day: {}", describe::DAYS.join(", ")))
     };
     let mut set = 0_u8;
     for part in text.split(',') {
@@ -243,7 +218,7 @@ mod tests {
             ("sun@00:00-00:00", "sun@00:00-00:00"),
         ] {
             let window = window(text).unwrap();
-            assert_eq!(show_window(&window), shown);
+            assert_eq!(describe::window(&window), shown);
             assert_eq!(super::window(shown), Ok(window));
         }
         assert_eq!(window("sun@00:00-00:00").unwrap().length_minutes, 1_440);

@@ -1,6 +1,7 @@
 //! `tidegate stop` and `tidegate lift`: the big red button, and the way back from it.
 use crate::{
     context::{Context, reason},
+    describe,
     failure::Failure,
     signing::Signing,
 };
@@ -73,34 +74,32 @@ pub(crate) struct Lift {
 
 impl Stop {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let (scope, whom) = match self.scope {
+        let scope = match self.scope {
             Scope {
                 region: Some(region),
                 ..
-            } => (
-                StopScope::Region(region.clone()),
-                format!("in region {region}"),
-            ),
+            } => StopScope::Region(region),
             Scope {
                 variants: Some(selector),
                 ..
-            } => (
-                StopScope::Variants(selector.clone()),
-                format!("to variants {selector}"),
-            ),
-            Scope { .. } => (StopScope::Fleet, "to the whole fleet".to_owned()),
+            } => StopScope::Variants(selector),
+            Scope { .. } => StopScope::Fleet,
         };
-        let (covers, what) = match self.covers {
-            Covers::Offers => (StopCovers::Offers, "offers"),
-            Covers::Returns => (StopCovers::Returns, "returns"),
-            Covers::Both => (StopCovers::Both, "offers and returns"),
+        let covers = match self.covers {
+            Covers::Offers => StopCovers::Offers,
+            Covers::Returns => StopCovers::Returns,
+            Covers::Both => StopCovers::Both,
         };
+        let done = format!(
+            "{} {} stop within the halt bound",
+            describe::stop_covers(covers),
+            describe::stop_scope(&scope)
+        );
         let command = EmergencyStop {
             scope,
             covers,
             reason: self.reason,
         };
-        let done = format!("{what} {whom} stop within the halt bound");
         context.submit(&self.signing, command, &done).await
     }
 }

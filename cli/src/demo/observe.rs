@@ -4,7 +4,7 @@ use super::{
     report::{Sample, WaveBar},
     story::{Mark, Story},
 };
-use crate::fleet::Counters;
+use crate::{describe, fleet::Counters};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
@@ -228,14 +228,14 @@ impl Seen {
     }
 
     fn note_life(&mut self, rollout: &Rollout, story: &Story) {
-        let name = life_name(&rollout.life);
+        let name = rollout.life.name();
         if self.lives.insert(rollout.id, name) == Some(name) {
             return;
         }
         let release = &rollout.spec.release;
         match &rollout.life {
             Life::Halted { cause, .. } | Life::RollingBack { cause, .. } => {
-                let text = format!("{release} is {name}: {}", super::words::halt_cause(cause));
+                let text = format!("{release} is {name}: {}", describe::halt_cause(cause));
                 story.mark(
                     Mark::Halt,
                     if name == "halted" {
@@ -253,26 +253,12 @@ impl Seen {
                     format!("{release} is complete: the new baseline"),
                 );
             }
-            Life::Draft
-            | Life::Approved
+            Life::Draft => story.tell(format!("{release} is written down")),
+            Life::Approved
             | Life::Running
             | Life::Paused { .. }
             | Life::RolledBack { .. }
             | Life::Superseded { .. } => story.tell(format!("{release} is {name}")),
         }
-    }
-}
-
-const fn life_name(life: &Life) -> &'static str {
-    match life {
-        Life::Draft => "a draft",
-        Life::Approved => "approved",
-        Life::Running => "running",
-        Life::Paused { .. } => "paused",
-        Life::Halted { .. } => "halted",
-        Life::RollingBack { .. } => "rolling back",
-        Life::RolledBack { .. } => "rolled back",
-        Life::Superseded { .. } => "superseded",
-        Life::Completed { .. } => "completed",
     }
 }

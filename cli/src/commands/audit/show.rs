@@ -97,7 +97,7 @@ impl Show {
                 "outcome": word,
                 "details": details,
                 "signers": signers(recorded.as_ref()),
-                "command": command.map(|command| format!("{command:?}")),
+                "asks": command.map(|command| describe::command(&command).to_json()),
             }));
             return;
         }
@@ -118,7 +118,8 @@ impl Show {
                 line.push_str(&format!("\n          signed by {signer}"));
             }
             if let Some(command) = command {
-                line.push_str(&format!("\n{command:#?}"));
+                let asks = describe::command(&command).to_text();
+                line.push_str(&format!("\nasked to {asks}"));
             }
         }
         terminal.line(line);

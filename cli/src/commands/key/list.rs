@@ -1,6 +1,7 @@
 //! `key list`.
 use crate::{
     context::Context,
+    describe,
     failure::Failure,
     keys::{PublicKeyFile, SecretKeyFile},
     terminal::{Tone, table},
@@ -73,10 +74,11 @@ fn show_trusted(context: &Context, state: &State) {
             continue;
         };
         for (key, entry) in &of_role.keys {
-            let (status, tone) = match entry.status {
-                KeyStatus::Trusted => ("trusted", Tone::Good),
-                KeyStatus::Retired => ("retired", Tone::Faint),
-                KeyStatus::Revoked => ("revoked", Tone::Bad),
+            let status = describe::key_status(entry.status);
+            let tone = match entry.status {
+                KeyStatus::Trusted => Tone::Good,
+                KeyStatus::Retired => Tone::Faint,
+                KeyStatus::Revoked => Tone::Bad,
             };
             rows.push(vec![
                 role.to_string(),

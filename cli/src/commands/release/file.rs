@@ -1,5 +1,6 @@
 //! A signed release in a file, on its way from those who sign it to the cluster.
 use crate::{armour, failure::Failure, keys};
+use serde_json::{Value as Json, json};
 use std::{io, path::Path};
 use tidegate_domain::{canonical, command::RegisterRelease, release::Manifest};
 
@@ -40,4 +41,17 @@ fn text(release: &RegisterRelease) -> String {
 
 fn cannot(path: &Path, error: &io::Error) -> Failure {
     Failure::refused(format!("cannot write {}: {error}", path.display()))
+}
+
+/// The payloads of a release, for programs.
+pub(super) fn payloads_json(manifest: &Manifest) -> Json {
+    let payloads = manifest.payloads.iter().map(|part| {
+        json!({
+            "selector": part.selector.to_string(),
+            "sha256": part.payload.sha256.to_string(),
+            "size": part.payload.size,
+            "urls": part.payload.urls,
+        })
+    });
+    payloads.collect()
 }

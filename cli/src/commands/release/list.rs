@@ -1,4 +1,5 @@
 //! `release list` and `release show`.
+use super::file;
 use crate::{
     context::Context,
     describe,
@@ -77,11 +78,12 @@ impl List {
 }
 
 fn status(context: &Context, release: &Release) -> String {
-    let (tone, word) = match release.status {
-        ReleaseStatus::Registered => (Tone::Good, "registered"),
-        ReleaseStatus::Retired => (Tone::Warning, "retired"),
-        ReleaseStatus::Revoked => (Tone::Bad, "revoked"),
+    let tone = match release.status {
+        ReleaseStatus::Registered => Tone::Good,
+        ReleaseStatus::Retired => Tone::Warning,
+        ReleaseStatus::Revoked => Tone::Bad,
     };
+    let word = describe::release_status(release.status);
     context.terminal.paint(tone, word)
 }
 
@@ -131,7 +133,7 @@ impl Show {
                 .and_then(|keys| keys.keys.get(key));
             let who = entry.map_or_else(
                 || "a key that this epoch does not know".to_owned(),
-                |entry| format!("{} ({:?})", entry.name, entry.status).to_lowercase(),
+                |entry| format!("{} ({})", entry.name, describe::key_status(entry.status)),
             );
             text.push_str(&format!("signed by   {who} {key}\n"));
         }
@@ -160,17 +162,12 @@ fn release_json(state: &State, release: &Release) -> Json {
         "version": manifest.version.to_string(),
         "security_version": manifest.security_version.0,
         "critical_security": manifest.critical_security,
-        "status": format!("{:?}", release.status).to_lowercase(),
+        "status": describe::release_status(release.status),
         "offerable": why_not.is_none(),
         "not_offerable_because": why_not,
         "registered_ms": release.registered_at.0,
         "revision": release.revision.0,
         "signatures": release.signatures.keys().map(ToString::to_string).collect::<Vec<_>>(),
-        "payloads": manifest.payloads.iter().map(|part| json!({
-            "selector": part.selector.to_string(),
-            "sha256": part.payload.sha256.to_string(),
-            "size": part.payload.size,
-            "urls": part.payload.urls,
-        })).collect::<Vec<_>>(),
+        "payloads": file::payloads_json(manifest),
     })
 }

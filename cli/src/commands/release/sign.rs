@@ -172,12 +172,7 @@ fn show(terminal: Terminal, file: &Path, manifest: &Manifest, signatures: usize)
         "file": name,
         "release": manifest.name.as_str(),
         "signatures": signatures,
-        "payloads": manifest.payloads.iter().map(|part| json!({
-            "selector": part.selector.to_string(),
-            "sha256": part.payload.sha256.to_string(),
-            "size": part.payload.size,
-            "urls": part.payload.urls,
-        })).collect::<Vec<_>>(),
+        "payloads": file::payloads_json(manifest),
     });
     terminal.show(text, json);
 }
@@ -255,10 +250,8 @@ fn payload(terminal: Terminal, written: &str, urls: &[String]) -> Result<Variant
 /// SHA-256 and length of a file, whatever its size.
 fn digest(terminal: Terminal, file: &Path) -> std::io::Result<(Hash, u64)> {
     let mut from = File::open(file)?;
-    let bar = terminal.bar(
-        format!("hashing {}", file.display()),
-        from.metadata()?.len(),
-    );
+    let what = format!("hashing {}", file.display());
+    let bar = terminal.bar(&what, from.metadata()?.len(), "bytes");
     let (mut hasher, mut size) = (Sha256::new(), 0_u64);
     let mut buffer = vec![0; 1 << 20];
     loop {

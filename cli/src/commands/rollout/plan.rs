@@ -186,21 +186,7 @@ fn outline(state: &State, spec: &RolloutSpec) -> String {
         state.variants().len()
     );
     for wave in &spec.waves {
-        let mut line = format!("  {}: {}", wave.name, wave.target);
-        if let Some(cap) = wave.cap {
-            line.push_str(&format!(", at most {cap} devices"));
-        }
-        if let Some(ring) = &wave.ring {
-            line.push_str(&format!(", and all of {ring}"));
-        }
-        if let Some(pacing) = &wave.pacing {
-            line.push_str(&format!(", {} an hour", pacing.admissions_per_hour));
-        }
-        if wave.soak.0 > 0 {
-            line.push_str(&format!(", for at least {}", describe::length(wave.soak)));
-        }
-        text.push_str(&line);
-        text.push('\n');
+        text.push_str(&format!("  {}\n", describe::wave(wave)));
     }
     if let Some(at) = spec.start_at {
         text.push_str(&format!("  not before {}\n", describe::time(at)));
