@@ -3,9 +3,9 @@ use crate::{
     cluster::asked,
     failure::{Failure, Kind},
 };
-use std::path::Path;
+use std::{fmt::Display, path::Path};
 use tidegate_audit_log::{
-    ExportWriter, Policy, SignedCheckpoint,
+    Entry, ExportWriter, Policy, SignedCheckpoint,
     detached::DetachedBody,
     directory::FsDirectory,
     note::{KeyName, SignatureKind, VerifierKey},
@@ -13,13 +13,14 @@ use tidegate_audit_log::{
 use tidegate_client::{ClientError, StoreClient, View};
 use tidegate_domain::{
     State,
-    id::PublicKey,
+    id::{Index, PublicKey},
     key::{KeyStatus, Role},
 };
 use tidegate_proto::{
     WireError,
     v1::{self, audit_client::AuditClient},
 };
+use tidegate_raft_store::storage::AuditBody;
 use tonic::{Status, transport::Channel};
 
 /// Largest answer that is accepted, in bytes.
@@ -32,8 +33,28 @@ pub(crate) struct Exported {
     pub(crate) entries: u64,
     /// Entries that were not there before.
     pub(crate) new: u64,
-    /// Voters whose cosignatures the policy demands and found.
+    /// Voters that there are.
+    pub(crate) voters: usize,
+    /// Voters that cosigned.
     pub(crate) cosigners: usize,
+    /// Whether a majority of the voters cosigned, and the policy demands it. Otherwise the policy
+    /// rests on the log's key alone: whoever holds that key can make such an export of anything.
+    pub(crate) majority: bool,
+}
+
+impl Exported {
+    /// What an operator has to be told of an export that proves less than it should.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let Self {
+            voters, cosigners, ..
+        } = self;
+        (!self.majority).then(|| match voters {
+            0 => "no member of the store is approved yet, so nobody cosigned: the policy rests on the log's key alone".to_owned(),
+            _ => format!(
+                "only {cosigners} of {voters} voters cosigned, which is no majority: the policy rests on the log's key alone"
+            ),
+        })
+    }
 }
 
 /// Exports the log up to the present head into `directory`, or adds to an earlier export there
@@ -69,15 +90,51 @@ pub(crate) async fn export(
     }
     node.entries(&mut writer, size, |done| progress(done, size))
         .await?;
-    let (log, policy) = keys_of(state, &signed)?;
+    let Keys {
+        log,
+        policy,
+        voters,
+        cosigners,
+        majority,
+    } = keys_of(state, &signed)?;
     writer.put_keys(&log, &policy).map_err(Failure::refused)?;
     writer.commit(&signed).map_err(Failure::refused)?;
-    let verified = policy.verify(&signed).map_err(Failure::refused)?;
+    policy.verify(&signed).map_err(Failure::refused)?;
     Ok(Exported {
         entries: size,
         new: size - had,
-        cosigners: verified.cosigners().len(),
+        voters,
+        cosigners,
+        majority,
     })
+}
+
+/// What an entry of the running cluster's log records. Nothing is verified: that takes an export.
+pub(crate) async fn recorded(client: &StoreClient, index: Index) -> Result<AuditBody, Failure> {
+    let mut node = AuditNode::new(client);
+    let failed = node.failed("entries");
+    let request = v1::EntriesRequest {
+        from: index.0,
+        to: index.0.saturating_add(1),
+    };
+    let answer = node.client.entries(request).await.map_err(&failed)?;
+    let batch = answer.into_inner().message().await.map_err(&failed)?;
+    let unreadable = |why: &dyn Display| {
+        Failure::refused(format!(
+            "what the node says is entry {index} cannot be read: {why}"
+        ))
+    };
+    let sent = batch.and_then(|batch| batch.entries.into_iter().next());
+    let sent = sent.ok_or_else(|| unreadable(&"it sent nothing"))?;
+    let entry = Entry::parse(&sent.entry).map_err(|error| unreadable(&error))?;
+    let body = match sent.detached_body {
+        Some(file) => DetachedBody::from_file(file)
+            .map_err(|error| unreadable(&error))?
+            .body()
+            .to_vec(),
+        None => entry.body.to_vec(),
+    };
+    AuditBody::from_bytes(&body).map_err(|error| unreadable(&error))
 }
 
 /// The node that is asked for the log.
@@ -170,9 +227,18 @@ async fn cosigned(client: &StoreClient, mut signed: SignedCheckpoint) -> SignedC
     signed
 }
 
+/// Whose signatures an export rests on.
+struct Keys {
+    log: VerifierKey,
+    policy: Policy,
+    voters: usize,
+    cosigners: usize,
+    majority: bool,
+}
+
 /// The log's key and the policy that the cluster's own keys make. An auditor's own policy should
 /// come from elsewhere; this one makes the export complete.
-fn keys_of(state: &State, signed: &SignedCheckpoint) -> Result<(VerifierKey, Policy), Failure> {
+fn keys_of(state: &State, signed: &SignedCheckpoint) -> Result<Keys, Failure> {
     let origin = &state.meta().origin;
     let key = |name: String, kind, key: &PublicKey| {
         let name = KeyName::new(name).ok()?;
@@ -194,12 +260,10 @@ fn keys_of(state: &State, signed: &SignedCheckpoint) -> Result<(VerifierKey, Pol
             Failure::refused("no trusted key of role checkpoint has signed the node's checkpoint")
                 .next("name the log's key in the next key rotation, and give it to the nodes")
         })?;
-    let voters = state
-        .membership()
-        .members
+    let members = state.membership().members.iter();
+    let members: Vec<_> = members.filter(|member| member.voter).collect();
+    let voters: Vec<VerifierKey> = members
         .iter()
-        .filter(|member| member.voter);
-    let voters: Vec<VerifierKey> = voters
         .filter_map(|member| {
             let name = format!("{origin}/voter/{}", member.id);
             key(
@@ -209,12 +273,23 @@ fn keys_of(state: &State, signed: &SignedCheckpoint) -> Result<(VerifierKey, Pol
             )
         })
         .collect();
-    // A policy that its own checkpoint does not satisfy would be a contradiction.
-    let majority = Policy::majority(&log, &voters, None);
-    let majority = majority.ok().filter(|policy| policy.verify(signed).is_ok());
-    let policy = match majority {
-        Some(policy) => policy,
-        None => Policy::log_only(log.clone()).map_err(Failure::refused)?,
+    let accepted = |voters: &[VerifierKey]| {
+        let policy = Policy::majority(&log, voters, None).ok()?;
+        policy.verify(signed).is_ok().then_some(policy)
     };
-    Ok((log, policy))
+    let alone = |voter: &&VerifierKey| accepted(std::slice::from_ref(*voter)).is_some();
+    let cosigners = voters.iter().filter(alone).count();
+    // A policy that its own checkpoint does not satisfy would be a contradiction. Voters without a
+    // key count as voters that did not cosign.
+    let majority = accepted(&voters).filter(|_| cosigners > members.len() / 2);
+    Ok(Keys {
+        majority: majority.is_some(),
+        policy: match majority {
+            Some(policy) => policy,
+            None => Policy::log_only(log.clone()).map_err(Failure::refused)?,
+        },
+        log,
+        voters: members.len(),
+        cosigners,
+    })
 }

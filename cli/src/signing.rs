@@ -77,6 +77,15 @@ impl Signing {
         }
     }
 
+    /// The same, expecting the revision that a change was made on top of, unless another is said:
+    /// a command that replaces the whole must not undo what somebody else changed meanwhile.
+    pub(crate) fn on_top_of(&self, revision: Revision) -> Self {
+        Self {
+            if_revision: self.if_revision.or(Some(revision.0)),
+            ..self.clone()
+        }
+    }
+
     /// How long the command may be applied.
     pub(crate) const fn valid_for(&self) -> Duration {
         self.valid_for
@@ -158,7 +167,8 @@ impl Desk<'_> {
             let sentences = events.iter().map(|event| describe::event(state, event));
             return Ok(Submitted::WouldApply(sentences.collect()));
         }
-        propose(self.cluster, &signed).await.map(Submitted::Applied)
+        let proposed = propose(self.cluster, &signed).await?;
+        accepted(proposed).map(Submitted::Applied)
     }
 
     fn proposal(&self, signing: &Signing, command: Command) -> Result<Proposal, Failure> {
@@ -239,13 +249,17 @@ pub(crate) async fn propose(
     cluster: &Cluster,
     signed: &SignedCommand,
 ) -> Result<Proposed, Failure> {
-    let proposed = match cluster.propose(signed).await {
-        Ok(proposed) => proposed,
-        Err(failure) if failure.kind() == Kind::OutcomeUnknown => {
-            return Err(keep(signed, failure));
-        }
-        Err(failure) => return Err(failure),
-    };
+    cluster
+        .propose(signed)
+        .await
+        .map_err(|failure| match failure.kind() {
+            Kind::OutcomeUnknown => keep(signed, failure),
+            _ => failure,
+        })
+}
+
+/// What stands in the log for a command, as a failure if the log refused it.
+pub(crate) fn accepted(proposed: Proposed) -> Result<Proposed, Failure> {
     match &proposed.outcome {
         Outcome::Accepted(_) => Ok(proposed),
         Outcome::Rejected(rejection) => {

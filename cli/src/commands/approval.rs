@@ -1,8 +1,9 @@
 //! `tidegate approval`: commands that several people have to sign, each where their key is.
 use crate::{
+    cluster::Cluster,
     command_file,
     context::Context,
-    describe,
+    describe, export,
     failure::{Failure, Kind},
     keys::SecretKeyFile,
     signing,
@@ -11,6 +12,7 @@ use crate::{
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
+use tidegate_client::Proposed;
 use tidegate_domain::{
     Command, CommandBody, SignedCommand, command::COMMAND_PAYLOAD_TYPE, id::LogTime, signature,
 };
@@ -118,7 +120,7 @@ impl Read {
             "id": self.body.id.to_string(),
             "epoch": self.body.epoch.0,
             "command": self.command.name(),
-            "arguments": format!("{:?}", self.command),
+            "asks": describe::command(&self.command).to_json(),
             "not_before_ms": self.body.not_before.0,
             "not_after_ms": self.body.not_after.0,
             "expired": self.has_expired(),
@@ -163,7 +165,14 @@ impl List {
         let mut text = table(&header, &rows);
         if let [file] = self.files.as_slice() {
             let read = read(file)?;
-            text.push_str(&format!("\n{:#?}\n", read.command));
+            text.push_str(&format!(
+                "\n{}\n",
+                describe::command(&read.command).to_text()
+            ));
+            for (key, verifies) in read.signers() {
+                let note = if verifies { "" } else { " (does NOT verify)" };
+                text.push_str(&format!("signed by {key}{note}\n"));
+            }
         }
         context.terminal.show(text, json!({ "commands": json }));
         Ok(())
@@ -185,10 +194,11 @@ impl Sign {
         }
         if !context.terminal.json {
             context.terminal.line(format!(
-                "cluster {}, key epoch {}, until {}:\n{command:#?}",
+                "cluster {}, key epoch {}, until {}:\n{}",
                 body.origin,
                 body.epoch,
-                describe::time(body.not_after)
+                describe::time(body.not_after),
+                describe::command(&command).to_text()
             ));
         }
         command_file::replace(&self.file, &signed)?;
@@ -214,21 +224,31 @@ impl Submit {
         let cluster = context.cluster()?;
         let proposed = match signing::propose(&cluster, &read.signed).await {
             Ok(proposed) => proposed,
-            // What was applied under an earlier key epoch is refused at the door by now.
+            // What stands in the log of an earlier key epoch is refused at the door by now.
             Err(failure) if failure.kind() == Kind::Refused => {
-                let view = cluster.view().await?;
-                let spent = view.state().spent().get(&read.body.id).copied();
-                let index = spent.ok_or(failure)?.index;
-                let text = format!("{} was applied before (entry {index})", read.command.name());
-                let json = json!({ "entry": index.0, "duplicate": true });
-                context.terminal.show(text, json);
-                return Ok(());
+                recorded(&cluster, &read.body).await?.ok_or(failure)?
             }
             Err(failure) => return Err(failure),
         };
+        let proposed = signing::accepted(proposed)?;
         let done = format!("{} was accepted", read.command.name());
         let submitted = signing::Submitted::Applied(proposed);
         signing::show(context.terminal, &submitted, &done);
         Ok(())
     }
+}
+
+/// What stands in the log for a command that spent its id.
+async fn recorded(cluster: &Cluster, body: &CommandBody) -> Result<Option<Proposed>, Failure> {
+    let view = cluster.view().await?;
+    let Some(spent) = view.state().spent().get(&body.id).copied() else {
+        return Ok(None);
+    };
+    let entry = export::recorded(cluster.client(), spent.index).await?;
+    Ok(Some(Proposed {
+        index: spent.index,
+        outcome: entry.applied.outcome,
+        duplicate: true,
+        incarnation: view.state().meta().incarnation,
+    }))
 }

@@ -34,8 +34,8 @@ pub(super) async fn prove(stage: &mut Stage) -> anyhow::Result<Proof> {
         .await
         .map_err(|failure| anyhow::anyhow!("{}", failure.to_text()))?;
     stage.story.tell(format!(
-        "{} entries are exported; {} of 3 voters cosigned the checkpoint",
-        exported.entries, exported.cosigners
+        "{} entries are exported; {} of {} voters cosigned the checkpoint",
+        exported.entries, exported.cosigners, exported.voters
     ));
     let acknowledged = stage.desk.acknowledged();
     let tampered = stage.options.out.join("audit-tampered");

@@ -37,7 +37,8 @@ pub(crate) struct Verify {
     /// Public key file of a root key of epoch 1; repeat it for all of them.
     #[arg(long = "root", value_name = "FILE")]
     roots: Vec<PathBuf>,
-    /// A checkpoint of this log that you have from elsewhere; the export may not contradict it.
+    /// A checkpoint of this log that you have from elsewhere: an older one must be a part of the
+    /// export, and an export that ends before a newer one is truncated.
     #[arg(long, value_name = "FILE", requires = "policy")]
     known: Vec<PathBuf>,
     /// Accept that large bodies are absent: they may have been erased.
@@ -64,7 +65,11 @@ impl Verify {
         // and names the cluster.
         let claim = Export::new(&directory).checkpoint().ok();
         let claim = claim.map(|signed| signed.unverified_claim().clone());
-        let bar = terminal.bar("verifying", claim.as_ref().map_or(0, |claim| claim.size));
+        let bar = terminal.bar(
+            "verifying",
+            claim.as_ref().map_or(0, |claim| claim.size),
+            "entries",
+        );
         let progress = |entries| bar.set_position(entries);
         let options = Options {
             policy: policy.as_ref(),
@@ -185,7 +190,10 @@ fn good(terminal: Terminal, directory: &Path, report: &Report, replay: Option<&R
             report.entries
         )
     };
-    if !report.cosigners.is_empty() {
+    if report.cosigners.is_empty() {
+        let line = "\n  cosigned by nobody, for the policy asks for nobody: it rests on the log's key alone";
+        text.push_str(&terminal.paint(Tone::Warning, line));
+    } else {
         text.push_str(&format!("\n  cosigned by {}", report.cosigners.join(", ")));
     }
     if let Some(replay) = replay {
