@@ -1,4 +1,7 @@
 //! `tidegate cluster`.
+mod config;
+mod version;
+
 use crate::{
     cluster::asked,
     context::Context,
@@ -9,16 +12,16 @@ use crate::{
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
 use tidegate_client::{ClientError, View};
-use tidegate_domain::{
-    guard::{StopCovers, StopScope},
-    id::LogTime,
-};
+use tidegate_domain::id::LogTime;
 use tidegate_proto::v1::{DiskState, NodeRole, StatusResponse};
 
-/// The store nodes.
+/// The store nodes, and what must be the same at all of them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cluster {
     Status(Status),
+    #[command(subcommand)]
+    Config(config::Config),
+    RaiseVersion(version::RaiseVersion),
 }
 
 /// Shows what each node says of itself, whether a quorum answers, and what is stopped.
@@ -33,7 +36,17 @@ pub(crate) struct Status {}
 
 impl Cluster {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let Self::Status(Status {}) = self;
+        match self {
+            Self::Status(status) => status.run(context).await,
+            Self::Config(config) => config.run(context).await,
+            Self::RaiseVersion(raise) => raise.run(context).await,
+        }
+    }
+}
+
+impl Status {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let Self {} = self;
         let cluster = context.cluster()?;
         let terminal = context.terminal;
         let statuses = cluster.statuses().await;
@@ -148,10 +161,11 @@ fn summary(terminal: Terminal, view: &View) -> String {
     let state = view.state();
     let meta = state.meta();
     let mut text = format!(
-        "\ncluster {}, life {}, key epoch {}, log time {}\n{} entries, {} releases, {} rollouts, {} variants, {} sessions\n",
+        "\ncluster {}, life {}, key epoch {}, rules of version {}, log time {}\n{} entries, {} releases, {} rollouts, {} variants, {} sessions\n",
         meta.origin,
         meta.incarnation,
         state.keys().epoch,
+        meta.version,
         if meta.time == LogTime(0) {
             "not begun".to_owned()
         } else {
@@ -171,8 +185,8 @@ fn summary(terminal: Terminal, view: &View) -> String {
     for (id, stop) in state.stops().iter() {
         let line = format!(
             "emergency stop {id}: {} {} since {}: {}",
-            covers(stop.covers),
-            scope(&stop.scope),
+            describe::stop_covers(stop.covers),
+            describe::stop_scope(&stop.scope),
             describe::time(stop.since),
             stop.reason
         );
@@ -182,22 +196,6 @@ fn summary(terminal: Terminal, view: &View) -> String {
     text
 }
 
-const fn covers(covers: StopCovers) -> &'static str {
-    match covers {
-        StopCovers::Offers => "offers",
-        StopCovers::Returns => "returns",
-        StopCovers::Both => "offers and returns",
-    }
-}
-
-fn scope(scope: &StopScope) -> String {
-    match scope {
-        StopScope::Fleet => "to the whole fleet".to_owned(),
-        StopScope::Region(region) => format!("in region {region}"),
-        StopScope::Variants(selector) => format!("to variants {selector}"),
-    }
-}
-
 fn summary_json(view: &View) -> Json {
     let state = view.state();
     let meta = state.meta();
@@ -205,6 +203,7 @@ fn summary_json(view: &View) -> Json {
         "origin": meta.origin,
         "incarnation": meta.incarnation.0,
         "key_epoch": state.keys().epoch.0,
+        "state_version": meta.version.0,
         "log_time_ms": meta.time.0,
         "entries": view.position().entries,
         "releases": state.releases().len(),
@@ -213,8 +212,8 @@ fn summary_json(view: &View) -> Json {
         "sessions": state.sessions().len(),
         "stops": state.stops().iter().map(|(id, stop)| json!({
             "stop": id.0,
-            "covers": covers(stop.covers),
-            "scope": scope(&stop.scope),
+            "covers": describe::stop_covers(stop.covers),
+            "scope": describe::stop_scope(&stop.scope),
             "since_ms": stop.since.0,
             "reason": stop.reason.as_str(),
         })).collect::<Vec<_>>(),

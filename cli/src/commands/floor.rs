@@ -7,18 +7,21 @@ use crate::{
     terminal::table,
 };
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use tidegate_domain::{
-    command::RaiseFloor,
-    guard::Scope,
-    id::{Component, Reason, SecurityVersion},
+    State,
+    command::{DeclareRecoveryImage, RaiseFloor},
+    guard::{RecoveryImage, Scope},
+    id::{Component, Reason, ReleaseName, Revision, SecurityVersion},
     variant::Selector,
 };
 
-/// The least security version that devices may run. It only rises.
+/// The least security version that devices may run. It only rises, and never over what devices
+/// fall back to.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Floor {
     Raise(Box<Raise>),
+    Recovery(Box<Recovery>),
     List(List),
 }
 
@@ -48,7 +51,31 @@ pub(crate) struct Raise {
     signing: Signing,
 }
 
-/// Lists the floors.
+/// Declares what devices fall back to when nothing else boots. No floor is raised over it then.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidegate floor recovery --component os --release os-rescue-2 --security-version 3
+  tidegate floor recovery --component os --variants 'gw-200/*/*/*' --release os-7.0 --dry-run
+  tidegate floor recovery --component os --release os-7.0 --collect recovery.command")]
+pub(crate) struct Recovery {
+    /// The component.
+    #[arg(long)]
+    component: Component,
+    /// The variants: `model/revision/region/carrier` with `*` for any.
+    #[arg(long, default_value = "*", value_name = "SELECTOR")]
+    variants: Selector,
+    /// Name of the image. It need not be a registered release: factories flash images, too.
+    #[arg(long, value_name = "NAME")]
+    release: ReleaseName,
+    /// Its security version; a registered release's is known.
+    #[arg(long, value_name = "NUMBER")]
+    security_version: Option<u64>,
+    #[command(flatten)]
+    signing: Signing,
+}
+
+/// Lists the floors, and the recovery images that bound them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tidegate floor list")]
 pub(crate) struct List {}
@@ -57,6 +84,7 @@ impl Floor {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Self::Raise(raise) => raise.run(context).await,
+            Self::Recovery(recovery) => recovery.run(context).await,
             Self::List(List {}) => list(context).await,
         }
     }
@@ -81,6 +109,52 @@ impl Raise {
     }
 }
 
+impl Recovery {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let cluster = context.cluster()?;
+        let view = context.view().await?;
+        let security_version = self.security_version(view.state())?;
+        let scope = Scope {
+            component: self.component,
+            selector: self.variants,
+        };
+        let done = format!(
+            "{} on {} falls back to {}",
+            scope.component, scope.selector, self.release
+        );
+        let command = DeclareRecoveryImage {
+            scope,
+            image: RecoveryImage {
+                release: self.release,
+                security_version,
+                // It is set when the command is applied.
+                revision: Revision(0),
+            },
+        };
+        let desk = context.desk(&cluster, &view);
+        desk.submit(&self.signing, command, &done).await
+    }
+
+    /// What the release's own manifest says; what is said here may not contradict it.
+    fn security_version(&self, state: &State) -> Result<SecurityVersion, Failure> {
+        let registered = state.releases().get(&self.release);
+        let registered = registered.map(|release| release.manifest.security_version);
+        match (registered, self.security_version.map(SecurityVersion)) {
+            (Some(known), Some(said)) if known != said => Err(Failure::usage(format!(
+                "{} has security version {known}, not {said}",
+                self.release
+            ))),
+            (Some(known), _) => Ok(known),
+            (None, Some(said)) => Ok(said),
+            (None, None) => Err(Failure::usage(format!(
+                "no release named {} is registered, so its security version is not known",
+                self.release
+            ))
+            .next("say --security-version")),
+        }
+    }
+}
+
 async fn list(context: &Context) -> Result<(), Failure> {
     let view = context.view().await?;
     let (mut rows, mut json) = (Vec::new(), Vec::new());
@@ -101,8 +175,41 @@ async fn list(context: &Context) -> Result<(), Failure> {
         }));
     }
     let header = ["COMPONENT", "VARIANTS", "FLOOR", "SINCE", "REVISION"];
-    context
-        .terminal
-        .show(table(&header, &rows), json!({ "floors": json }));
+    let mut text = table(&header, &rows);
+    let (images, images_json) = recovery_images(view.state());
+    if !images.is_empty() {
+        let header = [
+            "COMPONENT",
+            "VARIANTS",
+            "FALLS BACK TO",
+            "SECURITY",
+            "REVISION",
+        ];
+        text.push_str(&format!("\n{}", table(&header, &images)));
+    }
+    let json = json!({ "floors": json, "recovery_images": images_json });
+    context.terminal.show(text, json);
     Ok(())
+}
+
+fn recovery_images(state: &State) -> (Vec<Vec<String>>, Vec<Json>) {
+    let images = state.recovery_images().iter();
+    let one = |(scope, image): (&Scope, &RecoveryImage)| {
+        let row = vec![
+            scope.component.to_string(),
+            scope.selector.to_string(),
+            image.release.to_string(),
+            image.security_version.to_string(),
+            image.revision.to_string(),
+        ];
+        let json = json!({
+            "component": scope.component.as_str(),
+            "selector": scope.selector.to_string(),
+            "release": image.release.as_str(),
+            "security_version": image.security_version.0,
+            "revision": image.revision.0,
+        });
+        (row, json)
+    };
+    images.map(one).unzip()
 }

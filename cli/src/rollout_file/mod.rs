@@ -7,7 +7,7 @@ mod audience;
 mod fields;
 mod keys;
 mod node;
-mod number;
+pub(crate) mod number;
 mod problem;
 mod resolve;
 #[cfg(test)]
