@@ -131,11 +131,11 @@ impl Init {
                 "# A store node: `tidegate serve --config` runs it. Relative paths are taken from this folder.\n\
                  node_id = {id}\norigin = \"{}\"\nregion = \"{region}\"\nlisten = \"{}\"\n\
                  data_dir = \"data/node-{id}\"\n\
-                 # Exactly one node of a new cluster founds it.\nfound_cluster = {}\n\n\
+                 # Exactly one node of a new cluster founds it: the last to start, when its peers listen.\nfound_cluster = {}\n\n\
                  [keys]\nnode = \"keys/node-{id}.key\"\nlog = \"keys/log.key\"\ncheckpoint = \"keys/checkpoint-{id}.key\"\n",
                 self.origin,
                 addresses[at],
-                id == 1
+                id == self.regions.len()
             );
             for (peer, (address, region)) in addresses.iter().zip(&self.regions).enumerate() {
                 text.push_str(&format!(
@@ -242,7 +242,7 @@ impl Init {
         let (name, nodes) = (self.directory.display(), self.regions.len());
         let mut text = format!(
             "made {name}: keys, configurations of {nodes} store node(s) and a decision node, and a profile\n\
-             all keys lie in {name}/keys: good for trying, not for a fleet that matters\n\nnext, each in a terminal of its own:\n"
+             all keys lie in {name}/keys: good for trying, not for a fleet that matters\n\nnext, each in a terminal of its own, in this order:\n"
         );
         for node in 1..=nodes {
             text.push_str(&format!(
@@ -250,8 +250,10 @@ impl Init {
             ));
         }
         text.push_str(&format!(
-            "  tidegate decide --config {name}/decide.toml\nand then:\n  export TIDEGATE_SETTINGS={name}/tidegate.toml\n  \
-             tidegate approval submit {name}/epoch-1.command\n  tidegate approval submit {name}/members.command\n  tidegate cluster status"
+            "when they all serve, the key ceremony, for until then nobody is trusted:\n  \
+             export TIDEGATE_SETTINGS={name}/tidegate.toml\n  \
+             tidegate approval submit {name}/epoch-1.command\n  tidegate approval submit {name}/members.command\n  \
+             tidegate cluster status\nand then, in one more terminal:\n  tidegate decide --config {name}/decide.toml"
         ));
         let json = json!({
             "directory": name.to_string(),

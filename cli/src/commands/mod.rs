@@ -18,6 +18,8 @@ mod release;
 mod rollout;
 mod serve;
 mod stop;
+#[cfg(test)]
+mod tests;
 mod variant;
 
 use crate::{context::Context, failure::Failure, settings::Common, terminal::Terminal};
@@ -27,11 +29,12 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 refused or failed verification, 2 wrong use, 3 unreachable or outcome unknown.
 
 A first cluster on this machine, and a rollout on it:
-  tidegate init fleet --origin fleet.example
-  tidegate serve --config fleet/node-1.toml
+  tidegate init fleet --origin fleet.example --regions eu-west
+  tidegate serve --config fleet/node-1.toml             # in a terminal of its own
   export TIDEGATE_SETTINGS=fleet/tidegate.toml
   tidegate approval submit fleet/epoch-1.command
   tidegate approval submit fleet/members.command
+  tidegate decide --config fleet/decide.toml            # in one more
   tidegate rollout plan examples/detector-v3.2.yaml";
 
 /// Rolls releases out to a fleet in waves, with every step signed, ordered and provable.
