@@ -1,4 +1,8 @@
 //! What a command shows: text for people or JSON for programs, colour only where people look.
+mod live;
+
+pub(crate) use live::Live;
+
 use clap::builder::styling::{AnsiColor, Style};
 use serde_json::Value as Json;
 use std::{
@@ -12,7 +16,8 @@ use std::{
 pub(crate) struct Terminal {
     /// Results are one JSON document on standard output.
     pub(crate) json: bool,
-    colour: bool,
+    /// Standard output takes colour.
+    pub(crate) colour: bool,
     /// Standard error is a terminal: progress may be drawn there.
     progress: bool,
 }
@@ -35,12 +40,12 @@ pub(crate) enum Tone {
 impl Terminal {
     /// Looks at what standard output and error are.
     pub(crate) fn new(json: bool) -> Self {
-        let asked_not_to = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let asked_not_to =
+            std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || is_dumb();
         Self {
             json,
             colour: !json && !asked_not_to && std::io::stdout().is_terminal(),
-            progress: !json && std::io::stderr().is_terminal(),
+            progress: !json && std::io::stderr().is_terminal() && !is_dumb(),
         }
     }
 
@@ -65,9 +70,17 @@ impl Terminal {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
-    /// Whether standard output is a terminal that one can draw on.
-    pub(crate) fn can_draw(self) -> bool {
-        !self.json && std::io::stdout().is_terminal()
+    /// A place to draw over and over, where standard output is a terminal that can be drawn on.
+    pub(crate) fn live(self) -> Option<Live> {
+        (!self.json && std::io::stdout().is_terminal() && !is_dumb()).then(Live::new)
+    }
+
+    /// How many columns a picture should fit into.
+    pub(crate) fn columns(self) -> usize {
+        /// Where nobody draws, lines may be longer than most terminals are wide, but not endless.
+        const ELSEWHERE: usize = 100;
+        let size = console::Term::stdout().size_checked();
+        size.map_or(ELSEWHERE, |(_, columns)| columns.into())
     }
 
     /// Colours a text by what it says.
@@ -95,17 +108,18 @@ impl Terminal {
         spinner
     }
 
-    /// A bar for work of known length; shows nothing unless standard error is a terminal.
-    pub(crate) fn bar(self, what: impl Into<String>, length: u64) -> indicatif::ProgressBar {
+    /// A bar for work of so many units; shows nothing unless standard error is a terminal.
+    pub(crate) fn bar(self, what: &str, length: u64, unit: &str) -> indicatif::ProgressBar {
         if !self.progress {
             return indicatif::ProgressBar::hidden();
         }
-        let style = "{msg} {wide_bar} {human_pos}/{human_len} {eta}";
-        let style = indicatif::ProgressStyle::with_template(style)
+        let style =
+            format!("{{msg}}  {{wide_bar}}  {{human_pos}} of {{human_len}} {unit}, {{eta}} left");
+        let style = indicatif::ProgressStyle::with_template(&style)
             .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar());
         indicatif::ProgressBar::new(length)
             .with_style(style)
-            .with_message(what.into())
+            .with_message(what.to_owned())
     }
 }
 
@@ -113,14 +127,17 @@ impl Terminal {
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
-        let widest = cells.map(|cell| visible(cell)).max().unwrap_or(0);
+        let widest = cells
+            .map(|cell| console::measure_text_width(cell))
+            .max()
+            .unwrap_or(0);
         widest.max(header.get(column).map_or(0, |title| title.len()))
     };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let mut line = String::new();
         for (cell, width) in cells.zip(&widths) {
-            let padding = " ".repeat(width.saturating_sub(visible(cell)));
+            let padding = " ".repeat(width.saturating_sub(console::measure_text_width(cell)));
             line.push_str(&format!("{cell}{padding}  "));
         }
         line.trim_end().to_owned() + "\n"
@@ -132,17 +149,7 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// How many columns a text takes, escape sequences left out.
-fn visible(text: &str) -> usize {
-    let mut width = 0;
-    let mut escaped = false;
-    for c in text.chars() {
-        match (escaped, c) {
-            (false, '\u{1b}') => escaped = true,
-            (true, 'm') => escaped = false,
-            (false, _) => width += 1,
-            (true, _) => {}
-        }
-    }
-    width
+/// Whether the terminal shows text only.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }

@@ -46,7 +46,7 @@ impl Demo {
             payload: self.payload,
             hours_per_second: self.hours_per_second,
             quiet: terminal.json,
-            colour: terminal.can_draw(),
+            colour: terminal.colour,
         };
         let ending = demo::run(options)
             .await

@@ -91,8 +91,15 @@ impl Simulate {
         };
         let counters = Arc::new(Counters::default());
         let fleet = Running::start(&plan, &counters);
-        let bar = context.terminal.spinner("devices check in");
-        tokio::time::sleep(self.length).await;
+        let seconds = self.length.as_secs();
+        let bar = context.terminal.bar("devices check in", seconds, "seconds");
+        let passing = async {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                bar.inc(1);
+            }
+        };
+        let _ = tokio::time::timeout(self.length, passing).await;
         bar.finish_and_clear();
         fleet.stop().await;
         report(context, &counters, self.length)

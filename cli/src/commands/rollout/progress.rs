@@ -9,7 +9,7 @@ use tidegate_domain::{
 };
 
 /// How far one rollout has come.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Progress {
     pub(super) id: RolloutId,
     pub(super) release: String,
@@ -23,7 +23,7 @@ pub(super) struct Progress {
 }
 
 /// How far one wave has come.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct WaveProgress {
     pub(super) name: String,
     pub(super) target: Ppm,
@@ -91,6 +91,18 @@ impl Progress {
             waves,
             excluded: rollout.excluded.len(),
         }
+    }
+
+    /// The same, standing still: without log time and what is left of soaks, which always move.
+    pub(super) fn at_rest(&self) -> Self {
+        let mut rest = self.clone();
+        rest.at = LogTime(0);
+        for wave in &mut rest.waves {
+            if let Stage::Soaking(left) = &mut wave.stage {
+                *left = Millis(0);
+            }
+        }
+        rest
     }
 
     pub(super) fn to_json(&self) -> Json {

@@ -14,6 +14,7 @@ use clap::Args;
 use tidegate_domain::{
     State,
     rollout::{Life, Rollout},
+    tally::Counts,
 };
 
 /// Shows a rollout: what was asked, and how far it has come.
@@ -82,9 +83,9 @@ pub(super) fn picture(terminal: Terminal, progress: &Progress) -> String {
             describe::halt_cause(cause)
         ));
     }
-    let widest = progress.waves.iter().map(|wave| wave.name.len()).max();
+    let layout = Layout::of(progress, terminal.columns());
     for wave in &progress.waves {
-        text.push_str(&line(terminal, wave, widest.unwrap_or(0)));
+        text.push_str(&layout.lines(terminal, wave));
     }
     let returns = &progress.returns;
     if returns.exposed > 0 {
@@ -103,58 +104,123 @@ pub(super) fn picture(terminal: Terminal, progress: &Progress) -> String {
     text
 }
 
-fn line(terminal: Terminal, wave: &WaveProgress, width: usize) -> String {
-    let counts = &wave.counts;
-    let stage = match &wave.stage {
-        Stage::Soaking(left) => terminal.paint(
-            Tone::Warning,
-            format!("soaking, {} left", describe::length(*left)),
-        ),
-        Stage::Passed => terminal.paint(Tone::Good, "passed"),
-        Stage::Overridden => terminal.paint(Tone::Bad, "overridden by a quorum"),
-        Stage::AtGate => terminal.paint(Tone::Warning, "at its gate"),
-        Stage::Waiting => terminal.paint(Tone::Faint, "waiting"),
-    };
-    let target = match wave.cap {
-        Some(cap) => format!("{} ≤{cap}", wave.target),
-        None => wave.target.to_string(),
-    };
-    let mut line = format!(
-        "  {:width$}  {target:>12}  {}  {stage}",
-        wave.name,
-        bar(terminal, wave)
-    );
-    if counts.exposed > 0 {
-        line.push_str(&format!(
-            "\n  {:width$}  {:>12}  {} exposed, {} verified, {} failed, {} reverted, {} silent",
-            "",
-            "",
-            counts.exposed,
-            describe::of_total(counts.verified, counts.exposed),
-            describe::of_total(counts.failed, counts.exposed),
-            counts.reverted,
-            counts.silent
-        ));
-    }
-    line + "\n"
+/// How wide the parts of a wave's line are, so that it fits the terminal.
+struct Layout {
+    columns: usize,
+    name: usize,
+    target: usize,
+    bar: usize,
 }
 
-/// Thirty columns: verified, failed or gone silent, and not known yet, of those exposed.
-fn bar(terminal: Terminal, wave: &WaveProgress) -> String {
-    const WIDTH: u64 = 30;
+impl Layout {
+    /// Longer names are cut, for the bar and the stage say more.
+    const NAME_MAX: usize = 24;
+    /// The longest stage: `soaking, 23 h 59 m left`.
+    const STAGE: usize = 23;
+    const BAR: std::ops::RangeInclusive<usize> = 8..=30;
+
+    fn of(progress: &Progress, columns: usize) -> Self {
+        let widest = |part: &dyn Fn(&WaveProgress) -> String| {
+            let widths = progress.waves.iter().map(|wave| part(wave).chars().count());
+            widths.max().unwrap_or(0)
+        };
+        let name = widest(&|wave| wave.name.clone()).min(Self::NAME_MAX);
+        let target = widest(&target);
+        // Two spaces before each part.
+        let rest = name + target + Self::STAGE + 4 * 2;
+        let bar = columns.saturating_sub(rest);
+        Self {
+            columns,
+            name,
+            target,
+            bar: bar.clamp(*Self::BAR.start(), *Self::BAR.end()),
+        }
+    }
+
+    /// One wave, and what became of its devices.
+    fn lines(&self, terminal: Terminal, wave: &WaveProgress) -> String {
+        let stage = match &wave.stage {
+            Stage::Soaking(left) => terminal.paint(
+                Tone::Warning,
+                format!("soaking, {} left", describe::length(*left)),
+            ),
+            Stage::Passed => terminal.paint(Tone::Good, "passed"),
+            Stage::Overridden => terminal.paint(Tone::Bad, "overridden by a quorum"),
+            Stage::AtGate => terminal.paint(Tone::Warning, "at its gate"),
+            Stage::Waiting => terminal.paint(Tone::Faint, "waiting"),
+        };
+        let mut text = format!(
+            "  {:name$}  {:>target$}  {}  {stage}\n",
+            console::truncate_str(&wave.name, self.name, "…"),
+            target(wave),
+            bar(terminal, wave, self.bar),
+            name = self.name,
+            target = self.target,
+        );
+        if wave.counts.exposed > 0 {
+            text.push_str(&wrapped(&counts(&wave.counts), self.columns));
+        }
+        text
+    }
+}
+
+fn target(wave: &WaveProgress) -> String {
+    match wave.cap {
+        Some(cap) => format!("{} ≤{cap}", wave.target),
+        None => wave.target.to_string(),
+    }
+}
+
+/// What became of exposed devices.
+pub(super) fn counts(counts: &Counts) -> [String; 5] {
+    [
+        format!("{} exposed", counts.exposed),
+        format!(
+            "{} verified",
+            describe::of_total(counts.verified, counts.exposed)
+        ),
+        format!(
+            "{} failed",
+            describe::of_total(counts.failed, counts.exposed)
+        ),
+        format!("{} reverted", counts.reverted),
+        format!("{} silent", counts.silent),
+    ]
+}
+
+/// Parts with commas between them, indented, in as many lines as they take.
+fn wrapped(parts: &[String], columns: usize) -> String {
+    const INDENT: &str = "      ";
+    let mut lines = vec![INDENT.to_owned()];
+    for (at, part) in parts.iter().enumerate() {
+        let comma = if at + 1 < parts.len() { "," } else { "" };
+        let line = lines.last().map_or(0, |line| line.chars().count());
+        if line > INDENT.len() && line + 1 + part.chars().count() + comma.len() > columns {
+            lines.push(INDENT.to_owned());
+        }
+        if let Some(line) = lines.last_mut() {
+            let space = if line.len() > INDENT.len() { " " } else { "" };
+            line.push_str(&format!("{space}{part}{comma}"));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A bar of so many columns: verified, failed or gone silent, and not known yet, of those exposed.
+fn bar(terminal: Terminal, wave: &WaveProgress, width: usize) -> String {
     let counts = &wave.counts;
     let exposed = counts.exposed.max(1);
-    let columns = |part: u64| (u128::from(part) * u128::from(WIDTH) / u128::from(exposed)) as usize;
+    let columns = |part: u64| (u128::from(part) * width as u128 / u128::from(exposed)) as usize;
     let bad_count = counts.failed + counts.reverted + counts.silent;
     let good = columns(counts.verified);
     // One bad device in a million is still one column: it must not be overlooked.
     let bad = columns(bad_count).max(usize::from(bad_count > 0));
-    let good = good.min(WIDTH as usize - bad.min(WIDTH as usize));
+    let good = good.min(width - bad.min(width));
     let open = match counts.exposed {
         0 => 0,
-        _ => (WIDTH as usize).saturating_sub(good + bad),
+        _ => width.saturating_sub(good + bad),
     };
-    let rest = (WIDTH as usize).saturating_sub(good + bad + open);
+    let rest = width.saturating_sub(good + bad + open);
     format!(
         "{}{}{}{}",
         terminal.paint(Tone::Good, "█".repeat(good)),

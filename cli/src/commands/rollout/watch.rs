@@ -1,12 +1,17 @@
 //! `rollout watch`: the waves, live.
-use super::{find, progress::Progress, show::picture};
+use super::{
+    find,
+    progress::Progress,
+    show::{counts, picture},
+};
 use crate::{
     context::Context,
+    describe,
     failure::{Failure, Kind},
-    terminal::Terminal,
+    terminal::{Live, Terminal},
 };
 use clap::Args;
-use std::{io::Write, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tidegate_client::{Follower, FollowerConfig, HighWater, Observer, View};
 use tidegate_domain::{Event, id::RolloutId, rollout::Life};
 use tidegate_runtime::{SystemClock, disk::SimDisk};
@@ -17,6 +22,7 @@ use tokio::sync::watch;
 #[command(after_help = "\
 Examples:
   tidegate rollout watch 7
+  tidegate rollout watch 7 > 7.log     # no terminal: a line for each change
   tidegate rollout watch 7 --json      # one JSON document a line, for each change
 
 Ends with 0 when the rollout completed, with 1 when it was halted, rolled back or superseded.")]
@@ -27,7 +33,15 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        follow(context, RolloutId(self.rollout), draw).await
+        let mut canvas = Canvas {
+            terminal: context.terminal,
+            live: context.terminal.live(),
+            last: None,
+        };
+        follow(context, RolloutId(self.rollout), |progress| {
+            canvas.show(progress);
+        })
+        .await
     }
 }
 
@@ -36,7 +50,7 @@ pub(super) async fn wait(context: &Context, rollout: RolloutId) -> Result<(), Fa
     let spinner = context
         .terminal
         .spinner(format!("waiting for rollout {rollout}"));
-    let result = follow(context, rollout, |_, progress, _| {
+    let result = follow(context, rollout, |progress| {
         let wave = progress
             .waves
             .iter()
@@ -46,18 +60,17 @@ pub(super) async fn wait(context: &Context, rollout: RolloutId) -> Result<(), Fa
             format!(", {} {}", wave.name, wave.stage.word())
         });
         spinner.set_message(format!("rollout {rollout}: {}{wave}", progress.life.name()));
-        0
     })
     .await;
     spinner.finish_and_clear();
     result
 }
 
-/// Follows a rollout until it is over. `show` draws and returns how many lines it drew.
+/// Follows a rollout until it is over, and shows it whenever the state changed.
 async fn follow(
     context: &Context,
     id: RolloutId,
-    mut show: impl FnMut(Terminal, &Progress, usize) -> usize,
+    mut show: impl FnMut(&Progress),
 ) -> Result<(), Failure> {
     let cluster = context.cluster()?;
     let view = cluster.view().await?;
@@ -74,7 +87,6 @@ async fn follow(
     config.renew_every = Duration::from_secs(30);
     let client = cluster.client().clone();
     let _follower = Follower::start(client, config, Arc::new(SystemClock), high_water, scene);
-    let mut lines = 0;
     loop {
         let changed = receiver.changed().await;
         changed.map_err(|_| {
@@ -84,7 +96,7 @@ async fn follow(
         let Some(progress) = progress else {
             continue;
         };
-        lines = show(context.terminal, &progress, lines);
+        show(&progress);
         if let Some(end) = end_of(&progress) {
             return end;
         }
@@ -135,17 +147,61 @@ impl Observer for Scene {
     }
 }
 
-/// Draws over what was drawn before, where standard output is a terminal.
-fn draw(terminal: Terminal, progress: &Progress, drawn: usize) -> usize {
-    if terminal.json {
-        terminal.line(progress.to_json());
-        return 0;
+/// Where a rollout is shown while it goes on.
+struct Canvas {
+    terminal: Terminal,
+    /// Present where the picture can be drawn over.
+    live: Option<Live>,
+    /// What was shown last, at rest.
+    last: Option<Progress>,
+}
+
+impl Canvas {
+    /// Draws the picture anew; elsewhere says what changed, if anything did.
+    fn show(&mut self, progress: &Progress) {
+        if let Some(live) = &mut self.live {
+            return live.draw(&picture(self.terminal, progress));
+        }
+        let rest = progress.at_rest();
+        if self.last.as_ref() == Some(&rest) {
+            return;
+        }
+        if self.terminal.json {
+            self.terminal.line(progress.to_json());
+        } else {
+            for line in changes(self.last.as_ref(), progress) {
+                self.terminal
+                    .line(format!("{}  {line}", describe::time(progress.at)));
+            }
+        }
+        self.last = Some(rest);
     }
-    let text = picture(terminal, progress);
-    if terminal.can_draw() && drawn > 0 {
-        // Up to where the picture began, and clear from there on.
-        let _ = write!(std::io::stdout(), "\u{1b}[{drawn}A\u{1b}[J");
+}
+
+/// What is new, a line each.
+fn changes(before: Option<&Progress>, now: &Progress) -> Vec<String> {
+    let mut lines = Vec::new();
+    if before.is_none_or(|before| before.life != now.life) {
+        let name = now.life.name();
+        lines.push(format!("rollout {} of {}: {name}", now.id, now.release));
     }
-    terminal.line(&text);
-    text.lines().count()
+    let rest = now.at_rest();
+    for (at, wave) in rest.waves.iter().enumerate() {
+        if before.is_some_and(|before| before.waves.get(at) == Some(wave)) {
+            continue;
+        }
+        let (name, stage) = (&wave.name, wave.stage.word());
+        lines.push(match wave.counts.exposed {
+            0 => format!("{name}: {stage}"),
+            _ => format!("{name}: {stage}, {}", counts(&wave.counts).join(", ")),
+        });
+    }
+    if before.is_some_and(|before| before.returns != now.returns) {
+        let back = counts(&now.returns).join(", ");
+        lines.push(format!("going back: {back}"));
+    }
+    if before.is_some_and(|before| before.excluded != now.excluded) {
+        lines.push(format!("{} variant(s) are excluded", now.excluded));
+    }
+    lines
 }
