@@ -1,5 +1,8 @@
 //! A device agent that does the whole work: fetch with resume, check hash and signatures, write the
 //! spare slot, boot into it, report.
+#[cfg(test)]
+mod tests;
+
 use super::payload;
 use anyhow::{Context, bail, ensure};
 use ed25519_dalek::{Signature, VerifyingKey};

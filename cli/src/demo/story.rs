@@ -1,11 +1,9 @@
 //! The telling: what the demo says on the terminal, and what the report shows of it later.
-use serde::Serialize;
 use std::{io::Write, sync::Mutex, time::Instant};
 use tidegate_runtime::Clock;
 
 /// How a line is marked on the report's time line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
     /// A node was killed or came back.
     Kill,
@@ -18,7 +16,7 @@ pub(super) enum Mark {
 }
 
 /// One line of the story.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub(super) struct Line {
     pub(super) t_ms: u64,
     pub(super) log_time: String,
@@ -30,7 +28,7 @@ pub(super) struct Line {
 }
 
 /// Something that had to hold, and whether it did.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub(super) struct Expectation {
     pub(super) what: String,
     pub(super) seen: String,
