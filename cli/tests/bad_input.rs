@@ -138,28 +138,6 @@ fn wrong_use_is_2_and_help_is_0() {
     assert!(help.stdout.contains("Examples:"), "{help:?}");
 }
 
-/// Every command has help, and its help shows an example.
-#[test]
-fn every_command_shows_an_example() {
-    fn walk(folder: &Path, path: &[&str]) {
-        let help = done(folder, &[path, &["--help"]].concat()).stdout;
-        let Some((_, commands)) = help.split_once("Commands:\n") else {
-            assert!(
-                help.contains("Examples:"),
-                "{path:?} shows no example:\n{help}"
-            );
-            return;
-        };
-        for line in commands.lines().take_while(|line| !line.is_empty()) {
-            let name = line.split_whitespace().next().unwrap();
-            if line.starts_with("  ") && !line.starts_with("   ") && name != "help" {
-                walk(folder, &[path, &[name]].concat());
-            }
-        }
-    }
-    walk(folder().path(), &[]);
-}
-
 #[test]
 fn nobody_there_is_3() {
     let folder = folder();

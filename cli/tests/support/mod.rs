@@ -4,6 +4,8 @@
     dead_code,
     reason = "tests may panic, and no test needs all of it"
 )]
+pub(crate) mod fleet;
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
