@@ -1,10 +1,14 @@
 //! What the log promises, on a disk that crashes, lies, fills up and fails.
 
+use std::ops::Range;
+
 use super::*;
 use crate::storage::rig::{Dice, run};
 use crate::storage::{Identity, STATE_FILE};
 use crate::types::{CommittedLeader, EntryPayload, Proposal};
 use bytes::Bytes;
+use futures::TryStreamExt as _;
+use openraft::RaftLogReader as _;
 use openraft::impls::leader_id_std::LeaderId;
 use openraft::type_config::TypeConfigExt as _;
 use tidegate_runtime::disk::SimDisk;
