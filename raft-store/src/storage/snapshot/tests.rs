@@ -1,13 +1,17 @@
 //! A snapshot arrives whole or not at all, and never takes back what only rises.
 
+use std::task::Poll;
+use std::time::Duration;
+
+use openraft::RaftSnapshotBuilder as _;
 use tidegate_runtime::disk::SimDisk;
+use tidegate_runtime::{AsyncRuntime as _, Rt};
 
 use super::install::check_never_falls;
 use super::*;
 use crate::storage::rig::{Dice, Rig, open_state, run};
 use crate::storage::{StateError, StateStore};
 use crate::types::{Snapshot, SnapshotMeta};
-use openraft::RaftSnapshotBuilder as _;
 
 async fn sender() -> Rig {
     let mut rig = Rig::new().await;
@@ -199,6 +203,33 @@ fn floors_and_epochs_may_not_fall_whatever_the_chain_says() {
         );
         let refused = check_never_falls(&rotated, &high).unwrap_err().to_string();
         assert!(refused.contains("key epoch"), "{refused}");
+    });
+}
+
+#[test]
+fn a_snapshot_covers_nothing_that_a_crash_can_take() {
+    run(async {
+        let mut rig = sender().await;
+        let syncs = rig.disk.stats().syncs;
+        let mut builder = rig.store.clone();
+        let mut building = std::pin::pin!(builder.build_snapshot());
+        let begun = futures::poll!(&mut building);
+        while rig.disk.stats().syncs == syncs {
+            Rt::sleep(Duration::from_millis(1)).await;
+        }
+        // openraft builds in a task of its own and applies on: here, as soon as the sync lets it.
+        rig.some_work(9);
+        let built = match begun {
+            Poll::Ready(built) => built,
+            Poll::Pending => building.await,
+        };
+        let covered = built.unwrap().meta.last_log_id;
+        rig.disk.lose_power(&mut || 0);
+        let left = open_state(&rig.disk).await.unwrap().position().applied;
+        assert!(
+            left >= covered,
+            "the log is purged up to {covered:?}, the state came back as of {left:?}"
+        );
     });
 }
 

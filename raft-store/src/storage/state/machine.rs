@@ -84,10 +84,9 @@ impl RaftSnapshotBuilder<TypeConfig> for StateStore {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        // Durable first: openraft purges the log up to what this snapshot covers.
-        self.flush().await?;
+        // openraft purges the log up to what this snapshot covers, and goes on applying meanwhile.
         let store = self.clone();
-        let view = blocking(move || store.view()).await??;
+        let view = blocking(move || store.durable_view()).await??;
         let meta = SnapshotMeta {
             last_log_id: view.position().applied,
             last_membership: view.membership().clone(),

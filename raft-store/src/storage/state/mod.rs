@@ -230,7 +230,15 @@ impl StateStore {
     /// The disk failed; the node must stop.
     pub async fn flush(&self) -> Result<(), StateError> {
         let shared = Arc::clone(&self.shared);
-        blocking(move || shared.flush()).await?
+        blocking(move || shared.flush(&mut shared.held())).await?
+    }
+
+    /// A view of which nothing can be lost: one lock covers the sync and the look, so that no entry
+    /// is applied between them. Fails as [`Self::flush`].
+    pub(super) fn durable_view(&self) -> Result<StateView, StateError> {
+        let mut held = self.shared.held();
+        self.shared.flush(&mut held)?;
+        StateView::open(&self.shared.database, held.installs)
     }
 
     pub(super) fn shared_disk(&self) -> Arc<dyn Disk> {
@@ -329,20 +337,15 @@ impl Shared {
         Ok((answers, events))
     }
 
-    fn flush(&self) -> Result<(), StateError> {
-        let mut held = self.held();
+    fn flush(&self, held: &mut Held) -> Result<(), StateError> {
         held.check_sound()?;
         let committed = begin(&self.database, true).and_then(|write| {
             write.commit().map_err(redb::Error::from)?;
             Ok(())
         });
-        match committed {
-            Ok(()) => {
-                held.unsynced_bytes = 0;
-                Ok(())
-            }
-            Err(error) => Err(held.poison(error)),
-        }
+        committed.map_err(|error| held.poison(error))?;
+        held.unsynced_bytes = 0;
+        Ok(())
     }
 
     // A panic while it was held leaves the memory ahead of the disk: the poison is kept.
