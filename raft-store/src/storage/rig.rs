@@ -7,7 +7,7 @@ use tidegate_domain::command::RaiseFloor;
 use tidegate_domain::id::{Hash, SecurityVersion};
 use tidegate_domain::testing::{Fleet, reason, release, scope};
 use tidegate_domain::{Command, Outcome, canonical};
-use tidegate_runtime::disk::SimDisk;
+use tidegate_runtime::disk::{Disk, SimDisk};
 use tidegate_runtime::{AsyncRuntime as _, Rt};
 
 use super::{Identity, StateError, StateOptions, StateStore};
@@ -43,12 +43,16 @@ pub(super) fn identity() -> Identity {
 }
 
 pub(super) async fn open_state(disk: &SimDisk) -> Result<StateStore, StateError> {
+    open_state_on(Arc::new(disk.mount())).await
+}
+
+pub(super) async fn open_state_on(disk: Arc<dyn Disk>) -> Result<StateStore, StateError> {
     let options = StateOptions {
         page_cache_bytes: 1 << 20,
         unsynced_bytes_max: 20_000,
         feed_bytes_max: 4_096,
     };
-    StateStore::open(Arc::new(disk.mount()), &identity(), options).await
+    StateStore::open(disk, &identity(), options).await
 }
 
 pub(super) fn log_id(index: u64) -> LogId {

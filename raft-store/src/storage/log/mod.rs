@@ -170,6 +170,17 @@ impl LogStore {
         };
         self.requests.send(request).map_err(|_| writer_gone())
     }
+
+    /// As [`Self::send`]; what it returns waits until the change is durable.
+    fn ask(
+        &self,
+        view: &mut View,
+        op: Op,
+    ) -> io::Result<impl Future<Output = io::Result<()>> + use<>> {
+        let (done, answered) = oneshot::channel();
+        self.send(view, vec![op], Done::Answer(done))?;
+        Ok(async move { answered.await.map_err(|_| writer_gone())? })
+    }
 }
 
 impl Shared {
@@ -195,13 +206,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        let (done, saved) = oneshot::channel();
-        self.send(
-            &mut self.shared.view(),
-            vec![Op::Vote(*vote)],
-            Done::Answer(done),
-        )?;
-        saved.await.map_err(|_| writer_gone())??;
+        let saved = self.ask(&mut self.shared.view(), Op::Vote(*vote))?;
+        saved.await?;
         // Readers see the vote only once it cannot be forgotten.
         self.shared.view().vote = Some(*vote);
         Ok(())
@@ -246,13 +252,18 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
-        let mut view = self.shared.view();
-        let from = next_index(last.as_ref());
-        self.send(&mut view, vec![Op::Truncate { from }], Done::Nothing)?;
-        view.cache.truncate(from);
-        view.last = view.last.min(last).max(view.purged);
-        view.generation += 1;
-        Ok(())
+        let truncated = {
+            let mut view = self.shared.view();
+            let from = next_index(last.as_ref());
+            let truncated = self.ask(&mut view, Op::Truncate { from })?;
+            view.cache.truncate(from);
+            view.last = view.last.min(last).max(view.purged);
+            view.generation += 1;
+            truncated
+        };
+        // What follows may be a snapshot, which syncs another file: were this one behind it after
+        // a crash, the log would contradict the state, and the node could not start.
+        truncated.await
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {

@@ -1,17 +1,22 @@
 //! A snapshot arrives whole or not at all, and never takes back what only rises.
 
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use openraft::RaftSnapshotBuilder as _;
+use openraft::storage::{IOFlushed, RaftLogStorage as _};
+use openraft::type_config::TypeConfigExt as _;
+use openraft::{RaftSnapshotBuilder as _, StorageHelper};
 use tidegate_runtime::disk::SimDisk;
 use tidegate_runtime::{AsyncRuntime as _, Rt};
 
 use super::install::check_never_falls;
 use super::*;
-use crate::storage::rig::{Dice, Rig, open_state, run};
-use crate::storage::{StateError, StateStore};
-use crate::types::{Snapshot, SnapshotMeta};
+use crate::storage::rig::{Dice, Rig, open_state, open_state_on, run};
+use crate::storage::{LogOptions, LogStore, StateError, StateStore};
+use crate::types::{
+    CommittedLeader, Entry, EntryPayload, LogId, Snapshot, SnapshotMeta, TypeConfig,
+};
 
 async fn sender() -> Rig {
     let mut rig = Rig::new().await;
@@ -230,6 +235,46 @@ fn a_snapshot_covers_nothing_that_a_crash_can_take() {
             left >= covered,
             "the log is purged up to {covered:?}, the state came back as of {left:?}"
         );
+    });
+}
+
+#[test]
+fn after_a_crash_the_log_does_not_contradict_the_snapshot_that_replaced_it() {
+    const OPTIONS: LogOptions = LogOptions {
+        cache_bytes_max: 1 << 20,
+        message_bytes_max: 1 << 20,
+        page_cache_bytes: 1 << 20,
+    };
+    run(async {
+        let pieces = pieces_of(&sender().await.store, 0).await;
+        let disk = SimDisk::new();
+        let mount: Arc<dyn Disk> = Arc::new(disk.mount());
+        let mut log = LogStore::open(Arc::clone(&mount), OPTIONS).await.unwrap();
+        let store = open_state_on(mount).await.unwrap();
+        // What an older leader wrote beyond the snapshot's end, and never committed.
+        let uncommitted = |index| Entry {
+            log_id: LogId {
+                leader_id: CommittedLeader { term: 0 },
+                index,
+            },
+            payload: EntryPayload::Blank,
+        };
+        let (done, flushed) = TypeConfig::oneshot();
+        let flushing = log.append((0..90).map(uncommitted), IOFlushed::signal(done));
+        flushing.await.unwrap();
+        flushed.await.unwrap().unwrap();
+        // The log's file is slow to sync, the state's is not.
+        disk.set_sync_delay(Duration::from_millis(200));
+        log.truncate_after(None).await.unwrap();
+        take(&store, &pieces).unwrap();
+        disk.lose_power(&mut || 0);
+
+        let mount: Arc<dyn Disk> = Arc::new(disk.mount());
+        let mut log = LogStore::open(Arc::clone(&mount), OPTIONS).await.unwrap();
+        let mut store = open_state_on(mount).await.unwrap();
+        let mut node = StorageHelper::new(&mut log, &mut store).with_id(1);
+        let started = node.get_initial_state().await;
+        assert!(started.is_ok(), "{:?}", started.err());
     });
 }
 
