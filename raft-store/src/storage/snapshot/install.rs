@@ -8,8 +8,8 @@ use tidegate_domain::id::Hash;
 
 use super::SnapshotData;
 use super::piece::{Digest, Header, Piece};
-use crate::storage::StateError;
 use crate::storage::state::{Core, StateStore, Tables};
+use crate::storage::{AuditEntry, StateError};
 use crate::types::SnapshotMeta;
 
 /// Installs a snapshot in one durable transaction.
@@ -121,7 +121,9 @@ impl Arriving {
         self.chain = entry.chain();
         tables.put_entry(index, bytes, &nodes)?;
         if let Some(file) = detached {
-            tables.put_detached(index, file)?;
+            let body = AuditEntry::detached_body(&entry, file);
+            let body = body.map_err(|why| refused(&format!("audit entry {index}: {why}")))?;
+            tables.put_detached(index, body.file())?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use openraft::storage::{IOFlushed, RaftLogStorage as _};
 use openraft::type_config::TypeConfigExt as _;
 use openraft::{RaftSnapshotBuilder as _, StorageHelper};
@@ -11,6 +12,7 @@ use tidegate_runtime::disk::SimDisk;
 use tidegate_runtime::{AsyncRuntime as _, Rt};
 
 use super::install::check_never_falls;
+use super::piece::{Digest, Piece};
 use super::*;
 use crate::storage::rig::{Dice, Rig, open_state, open_state_on, run};
 use crate::storage::{LogOptions, LogStore, StateError, StateStore};
@@ -235,6 +237,54 @@ fn a_snapshot_covers_nothing_that_a_crash_can_take() {
             left >= covered,
             "the log is purged up to {covered:?}, the state came back as of {left:?}"
         );
+    });
+}
+
+/// The pieces with a change, and hashes and digest that fit it: what a node that lies would send.
+fn forged(pieces: &[Vec<u8>], change: impl Fn(&Bytes, &mut Option<Bytes>)) -> Vec<Vec<u8>> {
+    let mut digest = Digest::default();
+    let forge = |bytes: &Vec<u8>| {
+        let bytes = match Piece::from_bytes(bytes).unwrap() {
+            Piece::Entries(mut entries) => {
+                for (entry, detached) in &mut entries {
+                    change(entry, detached);
+                }
+                Piece::Entries(entries).to_bytes()
+            }
+            Piece::End { .. } => digest.end().to_bytes(),
+            other => other.to_bytes(),
+        };
+        digest.add(&bytes);
+        bytes
+    };
+    pieces.iter().map(forge).collect()
+}
+
+#[test]
+fn only_the_detached_body_that_an_entry_names_is_taken() {
+    run(async {
+        let from = sender().await;
+        let pieces = pieces_of(&from.store, 0).await;
+        let store = open_state(&SimDisk::new()).await.unwrap();
+        let before = store.position();
+        let flipped = forged(&pieces, |_, detached| {
+            if let Some(file) = detached {
+                let mut bytes = file.to_vec();
+                bytes[50_000] ^= 1;
+                *file = bytes.into();
+            }
+        });
+        let file = from.store.view().unwrap().entries(0, usize::MAX).unwrap();
+        let file = file.into_iter().find_map(|entry| entry.detached);
+        let everywhere = forged(&pieces, |_, detached| detached.clone_from(&file));
+        for wrong in [flipped, everywhere] {
+            let refused = take(&store, &wrong).unwrap_err().to_string();
+            assert!(refused.contains("detached body"), "{refused}");
+            assert_eq!(store.position(), before);
+        }
+        // One that was erased is not missed.
+        take(&store, &forged(&pieces, |_, detached| *detached = None)).unwrap();
+        assert_eq!(store.position().root, from.store.position().root);
     });
 }
 

@@ -45,16 +45,27 @@ impl AuditEntry {
                 .detached
                 .as_ref()
                 .ok_or_else(|| damaged("its body was erased".to_owned()))?;
-            let detached = DetachedBody::from_file(file.to_vec())
-                .map_err(|error| damaged(error.to_string()))?;
-            if detached.commitment().encode() != entry.body {
-                return Err(damaged("its detached body is another one".to_owned()));
-            }
+            let detached = Self::detached_body(&entry, file).map_err(damaged)?;
             AuditBody::from_bytes(detached.body())
         } else {
             AuditBody::from_bytes(entry.body)
         };
         body.map_err(|error| damaged(error.to_string()))
+    }
+
+    /// The body in `file`, if it is the one that the entry commits to; otherwise why not.
+    pub(in crate::storage) fn detached_body(
+        entry: &Entry<'_>,
+        file: &[u8],
+    ) -> Result<DetachedBody, String> {
+        if !entry.header.detached {
+            return Err("it has no detached body".to_owned());
+        }
+        let body = DetachedBody::from_file(file.to_vec()).map_err(|error| error.to_string())?;
+        if body.commitment().encode() != entry.body {
+            return Err("its detached body is another one".to_owned());
+        }
+        Ok(body)
     }
 }
 
