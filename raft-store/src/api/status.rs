@@ -52,7 +52,10 @@ pub(super) fn status(serving: &Serving) -> v1::StatusResponse {
         proposals_in_flight: u32::try_from(serving.writes.in_flight()).unwrap_or(u32::MAX),
         raft_last_log: last.saturating_sub(1),
         raft_applied: metrics.last_applied.map_or(0, |applied| applied.index),
-        clock_ahead_ms: leads.then(|| -serving.clocks.median_ahead_ms(serving.group.me, &voters)),
+        clock_ahead_ms: leads.then(|| {
+            let (me, clock) = (serving.group.me, serving.clock.as_ref());
+            -serving.clocks.median_ahead_ms(me, &voters, clock)
+        }),
     }
 }
 

@@ -212,7 +212,7 @@ impl Writes {
             clocks,
             ..
         } = &*self.0;
-        let stamp_ms = clocks.stamp(group.me, &group.voters(), clock.wall());
+        let stamp_ms = clocks.stamp(group.me, &group.voters(), clock.as_ref());
         if let Some(known) = self.pass_door(command, stamp_ms).await? {
             return Ok(known);
         }

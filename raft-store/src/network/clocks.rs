@@ -1,59 +1,71 @@
 //! What the voters' wall clocks say, so that a leader with a wrong clock cannot run log time away.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tidegate_runtime::WallMs;
+use tidegate_runtime::{BootInstant, Clock, WallMs};
 
 use crate::types::NodeId;
 
 /// How far ahead of the median of the voters' clocks a stamp may be, in ms.
 pub const STAMP_AHEAD_MAX_MS: u64 = 60_000;
 
-/// How much each peer's clock is ahead of ours, as last heard.
+/// What each peer's clock said, as last heard, against our boot clock: our own wall clock may jump,
+/// and must not take what we know of theirs along.
 ///
 /// Every frame between nodes carries its sender's clock; the time on the way makes a peer look
 /// behind by at most that much, which does not matter against a minute.
 #[derive(Debug, Default)]
 pub(crate) struct PeerClocks {
-    /// Peer's clock less ours when its last frame came, in ms.
-    ahead_ms: Mutex<BTreeMap<NodeId, i64>>,
+    /// What the peer's clock said when this machine booted, in ms, if it has run evenly since.
+    at_boot_ms: Mutex<BTreeMap<NodeId, i64>>,
 }
 
 impl PeerClocks {
-    /// Notes what a peer's clock said when ours said `ours`.
-    pub(crate) fn heard(&self, peer: NodeId, theirs: WallMs, ours: WallMs) {
-        let ahead = signed(theirs.0).saturating_sub(signed(ours.0));
-        let mut clocks = self.ahead_ms.lock().unwrap_or_else(PoisonError::into_inner);
-        clocks.insert(peer, ahead);
+    /// Notes what a peer's clock said when our boot clock said `at`.
+    pub(crate) fn heard(&self, peer: NodeId, theirs: WallMs, at: BootInstant) {
+        let at_boot = signed(theirs.0).saturating_sub(since_boot_ms(at));
+        self.at_boot_ms().insert(peer, at_boot);
     }
 
     /// How much the median of the voters' clocks is ahead of ours, in ms. Voters that were never
     /// heard of don't count; among an even number, the lower middle one is taken.
-    pub(crate) fn median_ahead_ms(&self, me: NodeId, voters: &[NodeId]) -> i64 {
-        let clocks = self.ahead_ms.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut ahead: Vec<i64> = voters
-            .iter()
-            .filter_map(|id| {
-                if *id == me {
-                    Some(0)
-                } else {
-                    clocks.get(id).copied()
-                }
-            })
-            .collect();
-        ahead.sort_unstable();
-        let middle = ahead.len().saturating_sub(1) / 2;
-        ahead.get(middle).copied().unwrap_or(0)
+    pub(crate) fn median_ahead_ms(&self, me: NodeId, voters: &[NodeId], clock: &dyn Clock) -> i64 {
+        let ours = signed(clock.wall().0);
+        self.median_ms(me, voters, ours, clock.boot())
+            .saturating_sub(ours)
     }
 
     /// The stamp that this node may propose as leader: its own clock, held back to
     /// [`STAMP_AHEAD_MAX_MS`] ahead of the median.
-    pub(crate) fn stamp(&self, me: NodeId, voters: &[NodeId], now: WallMs) -> u64 {
-        let median = signed(now.0).saturating_add(self.median_ahead_ms(me, voters));
+    pub(crate) fn stamp(&self, me: NodeId, voters: &[NodeId], clock: &dyn Clock) -> u64 {
+        let ours = clock.wall().0;
+        let median = self.median_ms(me, voters, signed(ours), clock.boot());
         let latest = median.saturating_add(signed(STAMP_AHEAD_MAX_MS));
-        now.0.min(u64::try_from(latest).unwrap_or(0))
+        ours.min(u64::try_from(latest).unwrap_or(0))
     }
+
+    /// The median of the voters' clocks now.
+    fn median_ms(&self, me: NodeId, voters: &[NodeId], ours: i64, now: BootInstant) -> i64 {
+        let at_boot = self.at_boot_ms();
+        let theirs = |id| Some(at_boot.get(id)?.saturating_add(since_boot_ms(now)));
+        let known = voters.iter();
+        let known = known.filter_map(|id| if *id == me { Some(ours) } else { theirs(id) });
+        let mut clocks: Vec<i64> = known.collect();
+        clocks.sort_unstable();
+        let middle = clocks.len().saturating_sub(1) / 2;
+        clocks.get(middle).copied().unwrap_or(ours)
+    }
+
+    fn at_boot_ms(&self) -> MutexGuard<'_, BTreeMap<NodeId, i64>> {
+        self.at_boot_ms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn since_boot_ms(at: BootInstant) -> i64 {
+    i64::try_from(at.since_boot().as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Clocks past the year 292,277,026 count as that year.
@@ -64,19 +76,59 @@ fn signed(ms: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     const NOW: u64 = 1_800_000_000_000;
+    const BOOTED_MS_AGO: u64 = 86_400_000;
+
+    /// A clock whose owner booted [`BOOTED_MS_AGO`] before [`NOW`].
+    #[derive(Debug)]
+    struct At {
+        wall: u64,
+        since_now_ms: u64,
+    }
+
+    impl Clock for At {
+        fn wall(&self) -> WallMs {
+            WallMs(self.wall)
+        }
+
+        fn boot(&self) -> BootInstant {
+            BootInstant::from_boot(Duration::from_millis(BOOTED_MS_AGO + self.since_now_ms))
+        }
+    }
+
+    fn heard(peers: &[(NodeId, i64)]) -> PeerClocks {
+        let clocks = PeerClocks::default();
+        let at = BootInstant::from_boot(Duration::from_millis(BOOTED_MS_AGO));
+        for (peer, ahead) in peers {
+            clocks.heard(*peer, WallMs(NOW.saturating_add_signed(*ahead)), at);
+        }
+        clocks
+    }
 
     fn stamp(peers: &[(NodeId, i64)], voters: &[NodeId]) -> i64 {
-        let clocks = PeerClocks::default();
-        for (peer, ahead) in peers {
-            clocks.heard(
-                *peer,
-                WallMs(NOW.saturating_add_signed(*ahead)),
-                WallMs(NOW),
-            );
+        let now = At {
+            wall: NOW,
+            since_now_ms: 0,
+        };
+        signed(heard(peers).stamp(1, voters, &now)) - signed(NOW)
+    }
+
+    #[test]
+    fn a_jump_of_our_own_clock_does_not_move_the_median() {
+        let clocks = heard(&[(2, 0), (3, 0)]);
+        for jump_ms in [-7_200_000_i64, 7_200_000] {
+            // Two seconds later; nothing was heard since.
+            let jumped = At {
+                wall: (NOW + 2_000).saturating_add_signed(jump_ms),
+                since_now_ms: 2_000,
+            };
+            let median = clocks.median_ahead_ms(1, &[1, 2, 3], &jumped);
+            assert_eq!(median, -jump_ms, "the others' clocks did not jump");
+            let stamp = clocks.stamp(1, &[1, 2, 3], &jumped);
+            assert_eq!(stamp, jumped.wall.min(NOW + 2_000 + STAMP_AHEAD_MAX_MS));
         }
-        signed(clocks.stamp(1, voters, WallMs(NOW))) - signed(NOW)
     }
 
     #[test]

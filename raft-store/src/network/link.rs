@@ -93,7 +93,7 @@ impl Link {
         if to != self.me {
             return Err(LinkError::OtherNode(to, self.me));
         }
-        self.clocks.heard(from, theirs, self.clock.wall());
+        self.clocks.heard(from, theirs, self.clock.boot());
         Ok((from, body))
     }
 }
