@@ -15,8 +15,9 @@ use crate::ClientError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientConfig {
     /// `host:port` of nodes of the cluster, nearest first. One suffices to begin with; more make
-    /// the client survive that one. *Attacker*: a node of theirs can withhold and delay, but not
-    /// forge: outcomes are checked against roots, and commands are signed.
+    /// the client survive that one. *Attacker*: a node of theirs can withhold and delay, and **lie**:
+    /// answer in the cluster's name that nothing is new, so that a lease runs on past a halt, make
+    /// up outcomes, and give a made-up state with the root that fits it. It cannot sign commands.
     pub endpoints: Vec<String>,
     /// How long one node may take for one answer before the next is asked.
     pub attempt_timeout: Duration,

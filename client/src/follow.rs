@@ -7,7 +7,9 @@ use tidegate_domain::Event;
 use tidegate_runtime::{AsyncRuntime as _, Clock, Rt, Task};
 
 use crate::store::WatchUpdate;
-use crate::{ClientError, HighWater, SharedLease, StoreClient, View, ViewError, WatchStream};
+use crate::{
+    ClientError, HighWater, ReadPoint, SharedLease, StoreClient, View, ViewError, WatchStream,
+};
 
 /// How a follower keeps its view.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +110,8 @@ impl Drop for Follower {
     }
 }
 
-/// Asks a quorum again and again; each answer counts from when its question was sent.
+/// Asks a quorum again and again; each answer counts from when its question was sent. HALT-1: a
+/// quorum of another cluster, behind an endpoint that is not ours, knows nothing of our halts.
 async fn renew(
     client: StoreClient,
     config: FollowerConfig,
@@ -118,7 +121,13 @@ async fn renew(
     loop {
         let sent = clock.boot();
         match client.read_index().await {
-            Ok(point) => lease.with(|lease| lease.confirmed(sent, point.position)),
+            Ok(point) if point.origin == config.origin => {
+                lease.with(|lease| lease.confirmed(sent, point.position));
+            }
+            Ok(ReadPoint { origin: found, .. }) => {
+                tracing::error!(%found, "a node of another cluster does not renew the lease");
+                client.move_on();
+            }
             Err(error) => tracing::warn!(%error, "the lease was not renewed"),
         }
         let took = clock.boot().since(sent);

@@ -24,6 +24,6 @@ pub use error::ClientError;
 pub use follow::{Follower, FollowerConfig, Observer};
 pub use high_water::HighWater;
 pub use lease::{Lease, LeaseTerms, SharedLease};
-pub use position::Position;
-pub use store::{Manifest, Proposed, ReadPoint, SnapshotRows, StoreClient, WatchStream};
+pub use position::{Position, ReadPoint};
+pub use store::{Manifest, Proposed, SnapshotRows, StoreClient, WatchStream};
 pub use view::{View, ViewError};

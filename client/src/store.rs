@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use crate::connect::{Node, Nodes};
-use crate::{ClientConfig, ClientError, Position};
+use crate::{ClientConfig, ClientError, Position, ReadPoint};
 
 /// Largest answer that is accepted, in bytes: a watch batch or snapshot chunk with one large row.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -36,15 +36,6 @@ pub struct Proposed {
     pub duplicate: bool,
     /// The cluster's life that applied it.
     pub incarnation: Incarnation,
-}
-
-/// What a quorum confirmed: every command acknowledged before the question was asked is covered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadPoint {
-    /// How far a view must have got to cover it.
-    pub position: Position,
-    /// Log time there.
-    pub log_time: LogTime,
 }
 
 /// What a snapshot says of itself.
@@ -162,8 +153,10 @@ impl StoreClient {
             incarnation,
             entries,
             log_time_ms,
+            origin,
         } = answer;
         Ok(ReadPoint {
+            origin,
             position: Position {
                 incarnation: Incarnation(incarnation),
                 entries,

@@ -18,8 +18,9 @@ pub struct NodeConfig {
     /// *Attacker*: separates the node from its cluster, no more: a state of another one is refused.
     pub origin: String,
     /// `host:port` of store nodes, nearest first; 1 to 64. *Attacker*: their node can withhold and
-    /// delay, so that the node goes stale; it can neither forge a command nor roll the state back
-    /// below what this node has seen.
+    /// delay, so that the node goes stale, and **lie**: renew the lease past a halt, and give a
+    /// made-up state at a position above what this node has seen. It cannot sign what devices check
+    /// themselves: releases. A node of another cluster, there by mistake, is not believed.
     pub store: Vec<String>,
     /// Where the node stands. *Attacker*: nothing; it is told to operators only.
     pub region: Region,

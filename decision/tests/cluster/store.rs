@@ -168,6 +168,7 @@ impl store_server::Store for Service {
             incarnation: meta.incarnation.0,
             entries: meta.next.0,
             log_time_ms: meta.time.0,
+            origin: meta.origin.clone(),
         }))
     }
 

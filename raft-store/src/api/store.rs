@@ -72,6 +72,7 @@ impl store_server::Store for StoreService {
             incarnation: self.incarnation(),
             entries: position.entries,
             log_time_ms: position.log_time_ms,
+            origin: self.0.origin(),
         }))
     }
 

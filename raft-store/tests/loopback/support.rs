@@ -47,11 +47,16 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts a cluster and holds its key ceremony.
     pub(crate) async fn start(shape: Shape) -> Self {
-        let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        let bind = |_| Listener::bind(loopback).unwrap();
-        let listeners: Vec<Listener> = (0..shape.nodes).map(bind).collect();
+        let listeners: Vec<Listener> = (0..shape.nodes).map(|_| free()).collect();
         let addresses: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
-        let configs = configs(&addresses, shape);
+        Self::start_at(shape, listeners, &addresses).await
+    }
+
+    async fn start_at(shape: Shape, listeners: Vec<Listener>, reached: &[SocketAddr]) -> Self {
+        let mut configs = configs(reached, shape);
+        for (config, listener) in configs.iter_mut().zip(&listeners) {
+            config.listen = listener.address();
+        }
         let mut cluster = Self {
             disks: configs.iter().map(|_| SimDisk::new()).collect(),
             nodes: configs.iter().map(|_| None).collect(),
@@ -135,6 +140,11 @@ impl Cluster {
             node.stop().await.unwrap();
         }
     }
+}
+
+/// A listener where nobody listened before.
+pub(crate) fn free() -> Listener {
+    Listener::bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).unwrap()
 }
 
 /// The settings of the nodes of a cluster whose first node founds it.

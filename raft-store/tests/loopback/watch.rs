@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::support::{Cluster, PATIENCE, Shape, accepted, eventually};
-use tidegate_client::{Follower, FollowerConfig, HighWater, LeaseTerms, Observer, Position, View};
+use super::support::{Cluster, PATIENCE, Shape, accepted, client, eventually, free, host};
+use tidegate_client::{
+    Follower, FollowerConfig, HighWater, LeaseTerms, Observer, Position, StoreClient, View,
+};
 use tidegate_domain::command::SetClusterConfig;
 use tidegate_domain::config::ClusterConfig;
 use tidegate_domain::id::Millis;
@@ -14,7 +16,8 @@ use tidegate_proto::v1::store_client::StoreClient as Grpc;
 use tidegate_proto::v1::watch_update::Update;
 use tidegate_proto::v1::{ResyncReason, WatchRequest};
 use tidegate_proto::{Refusal, WireError};
-use tidegate_raft_store::config::NodeLimits;
+use tidegate_raft_store::config::{NodeConfig, NodeLimits};
+use tidegate_raft_store::{Node, NodeKeys};
 use tidegate_runtime::disk::SimDisk;
 use tidegate_runtime::{Clock, SystemClock};
 
@@ -56,7 +59,7 @@ impl Observer for Shown {
     }
 }
 
-async fn follow(cluster: &Cluster, shown: &Shown) -> Follower {
+async fn follow(client: StoreClient, shown: &Shown) -> Follower {
     let config = FollowerConfig {
         renew_every: Duration::from_millis(200),
         silence_max: Duration::from_secs(3),
@@ -65,20 +68,14 @@ async fn follow(cluster: &Cluster, shown: &Shown) -> Follower {
     let mark = HighWater::open(Arc::new(SimDisk::new().mount()))
         .await
         .unwrap();
-    Follower::start(
-        cluster.client(),
-        config,
-        Arc::new(SystemClock),
-        mark,
-        shown.clone(),
-    )
+    Follower::start(client, config, Arc::new(SystemClock), mark, shown.clone())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_view_follows_each_event_once_in_order_while_leaders_die() {
     let mut cluster = Cluster::start(Shape::default()).await;
     let shown = Shown::default();
-    let follower = follow(&cluster, &shown).await;
+    let follower = follow(cluster.client(), &shown).await;
     eventually("a first view", || {
         shown.0.lock().unwrap().state.is_some().then_some(())
     })
@@ -133,7 +130,7 @@ async fn without_a_quorum_the_lease_runs_out_and_stale_reads_say_their_age() {
     });
     accepted(&client.propose(shorter.to_bytes()).await.unwrap());
     let shown = Shown::default();
-    let follower = follow(&cluster, &shown).await;
+    let follower = follow(client.clone(), &shown).await;
     let terms = LeaseTerms::from(&config);
     let fresh = || follower.lease().left(&terms, SystemClock.boot()) > Duration::ZERO;
     eventually("a fresh view", || fresh().then_some(())).await;
@@ -156,6 +153,42 @@ async fn without_a_quorum_the_lease_runs_out_and_stale_reads_say_their_age() {
 
     cluster.restart(other).await;
     eventually("a fresh view again", || fresh().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_cluster_does_not_renew_the_lease() {
+    let shape = Shape {
+        nodes: 1,
+        ..Shape::default()
+    };
+    let mut cluster = Cluster::start(shape).await;
+    let mut config = ClusterConfig::initial();
+    config.lease = Millis(1_000);
+    let terms = LeaseTerms::from(&config);
+    let shorter = cluster.sign(SetClusterConfig { config }).to_bytes();
+    accepted(&cluster.client().propose(shorter).await.unwrap());
+    // Its address stands among ours by mistake. It is healthy, and in its first life as ours is.
+    let listener = free();
+    let stranger = NodeConfig::single(1, "stranger.example", "eu", listener.address());
+    let endpoints = [cluster.configs[0].clone(), stranger.clone()];
+    let on_disk = host(&SimDisk::new());
+    let stranger = Node::start(stranger, NodeKeys::default(), listener, on_disk).await;
+    let client = client(&endpoints);
+    let shown = Shown::default();
+    let follower = follow(client.clone(), &shown).await;
+    let fresh = || follower.lease().left(&terms, SystemClock.boot()) > Duration::ZERO;
+    eventually("a fresh view", || fresh().then_some(())).await;
+
+    cluster.cut_power(1).await;
+    tokio::time::sleep(terms.length).await;
+    for _ in 0..20 {
+        assert!(!fresh(), "HALT-1: no quorum of ours, no lease");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let point = client.read_index().await.unwrap();
+    assert_eq!(point.origin, "stranger.example", "it would have renewed it");
+    assert!(point.position <= shown.0.lock().unwrap().position);
+    stranger.unwrap().stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
