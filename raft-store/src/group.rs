@@ -58,6 +58,19 @@ impl Group {
         }
     }
 
+    /// Waits until Raft has stopped, and says why: its storage failed, or it was shut down.
+    pub(crate) async fn stopped(&self) -> String {
+        let mut metrics = self.raft.metrics();
+        loop {
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
+                return fatal.to_string();
+            }
+            if metrics.changed().await.is_err() {
+                return "raft ended without a word".to_owned();
+            }
+        }
+    }
+
     pub(crate) fn voters(&self) -> Vec<NodeId> {
         let metrics = self.raft.metrics();
         let membership = metrics.borrow_watched().membership_config.clone();

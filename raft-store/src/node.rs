@@ -187,6 +187,17 @@ impl Node {
         &self.serving.group.raft
     }
 
+    /// Waits until the node can't go on, and says why: a write or sync failed, or Raft stopped by
+    /// itself. Nothing that was acknowledged is lost, nothing is retried; whoever runs the node
+    /// must [`kill`](Self::kill) it and end, so that it is noticed.
+    pub async fn failed(&self) -> String {
+        tokio::select! {
+            biased;
+            why = self.serving.log.failed() => why,
+            why = self.serving.group.stopped() => why,
+        }
+    }
+
     /// Stops in order: hands leadership over, lets calls under way end, makes everything durable.
     ///
     /// # Errors

@@ -48,7 +48,20 @@ impl Serve {
             format!("node {id} of {origin} serves on {address}, with its data in {data}"),
             json!({ "node": id, "origin": origin, "address": address.to_string(), "data_dir": data }),
         );
-        ending.asked().await;
+        let failed = tokio::select! {
+            biased;
+            () = ending.asked() => None,
+            why = node.failed() => Some(why),
+        };
+        if let Some(why) = failed {
+            // In order would mean to write what cannot be written, and to lead while trying.
+            node.kill().await;
+            return Err(
+                Failure::refused(format!("node {id} cannot go on: {why}")).next(
+                    "look at the disk, and start it again: what was acknowledged is in the log",
+                ),
+            );
+        }
         context.terminal.note(format!("node {id} stops"));
         node.stop().await.map_err(|error| {
             Failure::refused(format!("the last writes did not become durable: {error}"))

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::support::{Cluster, Shape, accepted, host};
+use super::support::{Cluster, PATIENCE, Shape, accepted, host};
 use tidegate_raft_store::config::NodeConfig;
 use tidegate_raft_store::{Host, Listener, Node, NodeKeys};
 use tidegate_runtime::disk::{DirDisk, SimDisk};
@@ -60,6 +61,38 @@ async fn a_data_directory_in_use_or_of_another_node_is_refused() {
         "belongs to cluster \"a.example/fleet\"",
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_disk_fails_says_so_and_can_be_ended() {
+    // The first sync that fails is the log's in one case, the state's in the other.
+    for (hurt, says) in [
+        (Hurt::Log, "the log could not be written"),
+        (Hurt::State, "state: "),
+    ] {
+        let shape = Shape {
+            nodes: 1,
+            ..Shape::default()
+        };
+        let mut cluster = Cluster::start(shape).await;
+        let command = cluster.variant(1).to_bytes();
+        let (client, node) = (cluster.client(), cluster.nodes[0].take().unwrap());
+        let early = tokio::time::timeout(Duration::from_millis(50), node.failed()).await;
+        assert!(early.is_err(), "{early:?}");
+        cluster.disks[0].fail_sync_after(0);
+        match hurt {
+            Hurt::Log => drop(tokio::spawn(async move { client.propose(command).await })),
+            Hurt::State => node.raft().trigger().snapshot().await.unwrap(),
+        }
+        let why = tokio::time::timeout(PATIENCE, node.failed()).await.unwrap();
+        assert!(why.contains(says), "{why}");
+        node.kill().await;
+    }
+}
+
+enum Hurt {
+    Log,
+    State,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -145,6 +145,12 @@ impl LogStore {
         self.shared.view().poisoned.clone()
     }
 
+    /// Waits until the log takes no more writes, and says why.
+    pub(crate) async fn failed(&self) -> String {
+        self.requests.closed().await;
+        self.poisoned().unwrap_or_else(|| writer_gone().to_string())
+    }
+
     /// Waits until everything asked for so far is durable, ends the writer, and closes the file.
     /// Clones answer errors from then on.
     ///
