@@ -41,6 +41,10 @@ impl ClientConfig {
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two pings on a connection, and how long an answer may take before it is opened anew:
+/// without them a connection that a partition left dead would outlast the partition (LIVE-1).
+const PING_EVERY: Duration = Duration::from_secs(2);
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The nodes of a cluster, with a memory of which one answered.
 #[derive(Clone, Debug)]
@@ -69,6 +73,9 @@ impl Nodes {
                 channel: target
                     .connect_timeout(CONNECT_TIMEOUT)
                     .tcp_nodelay(true)
+                    .http2_keep_alive_interval(PING_EVERY)
+                    .keep_alive_timeout(PING_TIMEOUT)
+                    .keep_alive_while_idle(true)
                     .connect_lazy(),
             }),
             Err(error) => Err(unusable(endpoint, format!("is no host:port: {error}"))),

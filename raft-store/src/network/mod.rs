@@ -34,6 +34,14 @@ pub(crate) const FRAME_BYTES_MAX: usize = 24 << 20;
 /// How long opening a connection to a peer may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// Between two pings on a connection to a peer.
+const PING_EVERY: Duration = Duration::from_secs(2);
+
+/// How long the answer to a ping may take before the connection is given up and opened anew. A
+/// partition resets nothing, and by itself TCP tries a connection that went dead ever more rarely:
+/// after a minute of silence the next time may come long after the partition has healed (LIVE-1).
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A channel that connects when it is first used and again when the connection breaks.
 ///
 /// # Errors
@@ -43,5 +51,8 @@ pub(crate) fn channel(address: &str) -> Result<Channel, tonic::transport::Error>
     Ok(endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
+        .http2_keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .keep_alive_while_idle(true)
         .connect_lazy())
 }

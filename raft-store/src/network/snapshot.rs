@@ -5,7 +5,8 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::{Either, select};
@@ -28,6 +29,11 @@ use crate::types::{Raft, Snapshot, TypeConfig, Vote};
 
 /// How long a peer may take to verify and install what it received.
 const INSTALL_MAX: Duration = Duration::from_secs(120);
+/// How often a transfer is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Looks in a row without a sign of life after which it is given up: the peer is gone, and openraft
+/// begins anew once it is back. (LIVE-1)
+const SILENT_LOOKS_MAX: u32 = 4;
 
 /// Sends a snapshot and waits until it is installed.
 pub(super) async fn send(
@@ -60,28 +66,38 @@ async fn transfer(
     let first = peer
         .link
         .seal(peer.id(), |out| message::encode_snapshot_vote(&vote, out));
-    let taken = Arc::new(AtomicU64::new(0));
+    let taken = Taken::default();
     let frames = {
-        let taken = Arc::clone(&taken);
+        let (taken, last) = (taken.clone(), taken.clone());
         let pieces = piece_frames(snapshot.snapshot.into_pieces(first_entry));
-        stream::iter([first]).chain(pieces).inspect(move |_| {
-            taken.fetch_add(1, Ordering::Relaxed);
-        })
+        let frames = stream::iter([first]).chain(pieces);
+        let frames = frames.inspect(move |_| {
+            taken.pieces.fetch_add(1, Ordering::Relaxed);
+        });
+        frames.chain(stream::poll_fn(move |_| {
+            last.all.store(true, Ordering::Relaxed);
+            Poll::Ready(None)
+        }))
     };
     let mut client = peer.client()?;
     let mut answer = std::pin::pin!(client.snapshot(frames));
-    // As long as pieces are taken the peer lives; after the last it installs in silence.
-    let (mut seen, mut silent) = (0, Duration::ZERO);
+    let (mut seen, mut silent_looks, mut installing) = (0, 0, Duration::ZERO);
     let answer = loop {
-        match tokio::time::timeout(ttl, &mut answer).await {
-            Ok(answer) => break answer.map_err(|status| PeerError::Refused(Box::new(status)))?,
-            Err(_) if seen != taken.load(Ordering::Relaxed) => {
-                (seen, silent) = (taken.load(Ordering::Relaxed), Duration::ZERO);
-            }
-            Err(_) => silent += ttl,
+        if let Ok(answer) = tokio::time::timeout(LOOK_EVERY, &mut answer).await {
+            break answer.map_err(|status| PeerError::Refused(Box::new(status)))?;
         }
-        if silent >= INSTALL_MAX {
-            return Err(PeerError::TimedOut(silent));
+        // As long as pieces are taken the peer lives; after the last it installs in silence, and
+        // has to be asked.
+        let before = std::mem::replace(&mut seen, taken.pieces.load(Ordering::Relaxed));
+        let lives = if taken.all.load(Ordering::Relaxed) {
+            installing += LOOK_EVERY;
+            peer.call(&Call::SnapshotStart, LOOK_EVERY).await.is_ok()
+        } else {
+            seen != before
+        };
+        silent_looks = if lives { 0 } else { silent_looks + 1 };
+        if silent_looks >= SILENT_LOOKS_MAX || installing >= INSTALL_MAX {
+            return Err(PeerError::TimedOut(LOOK_EVERY * silent_looks + installing));
         }
     };
     let garbled = |error: &dyn std::fmt::Display| PeerError::Garbled(error.to_string());
@@ -90,6 +106,14 @@ async fn transfer(
         .open(answer.into_inner())
         .map_err(|error| garbled(&error))?;
     message::decode_snapshot_response(&body).map_err(|error| garbled(&error))
+}
+
+/// What the connection has taken of a snapshot.
+#[derive(Clone, Debug, Default)]
+struct Taken {
+    pieces: Arc<AtomicU64>,
+    /// Whether that is all there is.
+    all: Arc<AtomicBool>,
 }
 
 /// The pieces as frames. When the disk fails the stream ends early, and the peer refuses it.

@@ -4,6 +4,8 @@
 
 mod audit;
 mod cluster;
+mod proxy;
+mod reach;
 mod start;
 mod support;
 mod watch;

@@ -52,7 +52,13 @@ impl Cluster {
         Self::start_at(shape, listeners, &addresses).await
     }
 
-    async fn start_at(shape: Shape, listeners: Vec<Listener>, reached: &[SocketAddr]) -> Self {
+    /// A cluster whose nodes are reached elsewhere than where they listen, by each other and by
+    /// clients.
+    pub(crate) async fn start_at(
+        shape: Shape,
+        listeners: Vec<Listener>,
+        reached: &[SocketAddr],
+    ) -> Self {
         let mut configs = configs(reached, shape);
         for (config, listener) in configs.iter_mut().zip(&listeners) {
             config.listen = listener.address();
