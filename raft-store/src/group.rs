@@ -13,8 +13,8 @@ pub(crate) struct Group {
     pub(crate) me: NodeId,
     pub(crate) raft: Raft,
     factory: PeerFactory,
-    /// Connections for client work, apart from Raft's own; by node and the address that they go to.
-    peers: Mutex<BTreeMap<NodeId, (Member, Peer)>>,
+    /// Connections for client work, apart from Raft's own.
+    peers: Mutex<BTreeMap<NodeId, Peer>>,
 }
 
 /// Who leads, as far as this node knows.
@@ -71,6 +71,16 @@ impl Group {
         }
     }
 
+    /// Lets connections that are open for long follow the members to where they are now: openraft
+    /// keeps those that it has when a membership changes no more than an address.
+    pub(crate) fn look_up_addresses(&self) {
+        let metrics = self.raft.metrics();
+        let membership = metrics.borrow_watched().membership_config.clone();
+        for (id, member) in membership.membership().nodes() {
+            self.factory.note_address(*id, &member.addr);
+        }
+    }
+
     pub(crate) fn voters(&self) -> Vec<NodeId> {
         let metrics = self.raft.metrics();
         let membership = metrics.borrow_watched().membership_config.clone();
@@ -78,14 +88,10 @@ impl Group {
     }
 
     fn peer(&self, id: NodeId, member: &Member) -> Peer {
+        self.factory.note_address(id, &member.addr);
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        match peers.get(&id) {
-            Some((known, peer)) if known == member => peer.clone(),
-            _ => {
-                let peer = self.factory.peer(id, member);
-                peers.insert(id, (member.clone(), peer.clone()));
-                peer
-            }
-        }
+        let peer = peers.entry(id);
+        peer.or_insert_with(|| self.factory.peer(id, member))
+            .clone()
     }
 }

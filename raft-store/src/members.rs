@@ -25,6 +25,8 @@ enum Step {
     AddLearner(NodeId, Member),
     /// Exactly these vote from now on; who voted and does not any more stays a learner.
     SetVoters(BTreeSet<NodeId>),
+    /// Reach a node elsewhere, or count it for another region, from now on.
+    Move(NodeId, Member),
     /// Let a learner go.
     Remove(NodeId),
 }
@@ -49,6 +51,7 @@ struct Wanted {
 pub(crate) async fn drive(serving: Arc<Serving>, timeout: Duration) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
+        serving.group.look_up_addresses();
         if !serving.group.raft.is_leader() {
             continue;
         }
@@ -69,6 +72,14 @@ fn next_step(is: &Current, wanted: &BTreeMap<NodeId, Wanted>) -> Option<Step> {
     if wanted.is_empty() {
         // Nobody ever said who shall be a member: those who founded the cluster stay.
         return None;
+    }
+    // First of all: who cannot be reached does not catch up either.
+    let moved = wanted.iter().find(|(id, node)| {
+        let known = is.nodes.get(*id);
+        known.is_some_and(|known| *known != node.member)
+    });
+    if let Some((id, moved)) = moved {
+        return Some(Step::Move(*id, moved.member.clone()));
     }
     let missing = wanted.iter().find(|(id, _)| !is.nodes.contains_key(id));
     if let Some((id, new)) = missing {
@@ -96,6 +107,12 @@ async fn take(serving: &Serving, step: &Step) -> Result<(), String> {
         Step::SetVoters(voters) => {
             raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), true)
                 .await
+        }
+        Step::Move(id, member) => {
+            // Safe here: a frame names the node it is for, so that a wrong address reaches nobody
+            // who would vote in another's place.
+            let moved = ChangeMembers::SetNodes(BTreeMap::from([(id, member)]));
+            raft.change_membership(moved, true).await
         }
         Step::Remove(id) => {
             let remove = ChangeMembers::RemoveNodes(BTreeSet::from([id]));
@@ -188,6 +205,30 @@ mod tests {
             Some(Step::Remove(3)),
         );
         check(&current(&[1, 2, 4], &[], &[]), &[1, 2, 4], &[], None);
+    }
+
+    #[test]
+    fn a_node_that_moved_is_reached_anew_before_anything_waits_for_it() {
+        let is = current(&[1, 2], &[3], &[]);
+        let elsewhere = Member {
+            addr: "10.0.0.9:7000".to_owned(),
+            ..Member::default()
+        };
+        let mut wanted: BTreeMap<NodeId, Wanted> = [1, 2, 3, 4]
+            .map(|id| {
+                let member = Member::default();
+                (
+                    id,
+                    Wanted {
+                        member,
+                        voter: true,
+                    },
+                )
+            })
+            .into();
+        wanted.get_mut(&3).unwrap().member = elsewhere.clone();
+        let step = next_step(&is, &wanted);
+        assert_eq!(step, Some(Step::Move(3, elsewhere)));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The calling side: one [`Peer`] for each other node and purpose.
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::Stream;
 use openraft::OptionalSend;
@@ -29,14 +31,26 @@ use crate::types::{Member, NodeId, Snapshot, TypeConfig, Vote};
 pub(crate) struct Peer {
     pub(super) id: NodeId,
     pub(super) link: Link,
+    connection: Arc<Mutex<Connection>>,
+    addresses: Addresses,
+}
+
+/// Where a peer was when it was last called.
+#[derive(Debug, Default)]
+struct Connection {
+    address: String,
     /// Nothing if the member's address is no address; every call then fails.
     channel: Option<Channel>,
 }
+
+/// Where the members are, as last heard: a peer outlives a move.
+type Addresses = Arc<Mutex<BTreeMap<NodeId, String>>>;
 
 /// Makes [`Peer`]s for openraft.
 #[derive(Clone, Debug)]
 pub(crate) struct PeerFactory {
     link: Link,
+    addresses: Addresses,
 }
 
 /// Why a call to a peer failed.
@@ -57,18 +71,28 @@ pub(crate) enum PeerError {
 }
 
 impl PeerFactory {
-    pub(crate) const fn new(link: Link) -> Self {
-        Self { link }
+    pub(crate) fn new(link: Link) -> Self {
+        Self {
+            link,
+            addresses: Addresses::default(),
+        }
     }
 
     pub(crate) fn peer(&self, id: NodeId, member: &Member) -> Peer {
-        let channel = channel(&member.addr)
-            .inspect_err(|error| tracing::warn!(id, %member, %error, "peer has no usable address"))
-            .ok();
+        self.note_address(id, &member.addr);
         Peer {
             id,
             link: self.link.clone(),
-            channel,
+            connection: Arc::default(),
+            addresses: Arc::clone(&self.addresses),
+        }
+    }
+
+    /// All peers with this number are reached there from their next call on.
+    pub(crate) fn note_address(&self, id: NodeId, address: &str) {
+        let mut addresses = held(&self.addresses);
+        if addresses.get(&id).is_none_or(|known| known != address) {
+            addresses.insert(id, address.to_owned());
         }
     }
 }
@@ -95,12 +119,29 @@ impl Peer {
     }
 
     pub(super) fn client(&self) -> Result<RaftClient<Channel>, PeerError> {
-        let channel = self.channel.clone().ok_or_else(|| {
+        let channel = self.channel().ok_or_else(|| {
             PeerError::Unreachable(format!("node {} has no usable address", self.id))
         })?;
         Ok(RaftClient::new(channel)
             .max_decoding_message_size(FRAME_BYTES_MAX)
             .max_encoding_message_size(FRAME_BYTES_MAX))
+    }
+
+    /// The connection, a new one if the member has moved.
+    fn channel(&self) -> Option<Channel> {
+        let mut connection = held(&self.connection);
+        let addresses = held(&self.addresses);
+        let address = addresses.get(&self.id)?;
+        if connection.address != *address {
+            let opened = channel(address).inspect_err(
+                |error| tracing::warn!(id = self.id, %address, %error, "no usable address"),
+            );
+            *connection = Connection {
+                address: address.clone(),
+                channel: opened.ok(),
+            };
+        }
+        connection.channel.clone()
     }
 
     /// One call, one reply.
@@ -243,6 +284,11 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         snapshot::send(self, vote, snapshot, cancel, option.soft_ttl()).await
     }
+}
+
+// Plain data, valid at every step: a panic elsewhere does not spoil it.
+fn held<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The replies to pipelined appends, in the order of the requests.

@@ -1,9 +1,12 @@
-//! Connections that went dead without a word.
+//! Connections that went dead without a word, and nodes that moved.
 
 use std::time::Duration;
 
 use super::proxy::Proxy;
 use super::support::{Cluster, PATIENCE, Shape, accepted, free};
+use tidegate_domain::command::ChangeMembership;
+use tidegate_domain::config::Member;
+use tidegate_domain::id::{NodeId, Region};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_went_dead_are_opened_anew() {
@@ -28,5 +31,32 @@ async fn connections_that_went_dead_are_opened_anew() {
         }
     });
     healed.await.expect("LIVE-1");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_moved_is_reached_where_it_is_now() {
+    let mut cluster = Cluster::start(Shape::default()).await;
+    let moving = cluster.leader().await % 3 + 1;
+    let listener = free();
+    let members = cluster.configs.iter().map(|config| Member {
+        id: NodeId(config.node_id),
+        address: match config.node_id == moving {
+            true => listener.address().to_string(),
+            false => config.advertise.clone(),
+        },
+        region: Region::new(&config.region).unwrap(),
+        voter: true,
+        checkpoint_key: None,
+    });
+    let members = members.collect();
+    let command = cluster.sign(ChangeMembership { members }).to_bytes();
+    accepted(&cluster.client().propose(command).await.unwrap());
+    // Its peers still have their connections to where it was.
+    cluster.cut_power(moving).await;
+    cluster.restart_at(moving, listener).await;
+    let command = cluster.variant(1).to_bytes();
+    let proposed = cluster.client().propose(command).await.unwrap();
+    cluster.catch_up(moving, proposed.index.0 + 1).await;
     cluster.stop().await;
 }

@@ -91,6 +91,14 @@ impl Cluster {
         self.start_on(at, listener).await;
     }
 
+    /// Starts a node again, somewhere else.
+    pub(crate) async fn restart_at(&mut self, id: NodeId, listener: Listener) {
+        let at = place(id);
+        self.configs[at].listen = listener.address();
+        self.configs[at].advertise = listener.address().to_string();
+        self.start_on(at, listener).await;
+    }
+
     /// Ends a node as SIGKILL and a power cut together would: what was not synced may be gone.
     pub(crate) async fn cut_power(&mut self, id: NodeId) {
         let at = place(id);
