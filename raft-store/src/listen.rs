@@ -3,6 +3,17 @@
 use std::io;
 use std::net::SocketAddr;
 
+#[cfg(not(madsim))]
+use futures::Stream;
+
+#[cfg(not(madsim))]
+mod counted;
+
+/// Most connections of peers and clients at once. Below the 1,024 files that many systems allow a
+/// process, so that the databases keep theirs.
+#[cfg(not(madsim))]
+const CONNECTIONS_MAX: usize = 900;
+
 /// A claimed address, not served yet.
 #[derive(Debug)]
 pub struct Listener {
@@ -67,8 +78,9 @@ impl Listener {
         self.address
     }
 
+    /// The connections that come, up to [`CONNECTIONS_MAX`] at once; more are closed at once.
     #[cfg(not(madsim))]
-    pub(crate) fn into_incoming(self) -> tonic::transport::server::TcpIncoming {
-        self.incoming
+    pub(crate) fn into_incoming(self) -> impl Stream<Item = io::Result<counted::Connection>> {
+        counted::limit(self.incoming, CONNECTIONS_MAX)
     }
 }

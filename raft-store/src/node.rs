@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::api::store::Serving;
-use crate::api::{ReadIndexes, Watches, Writes, admin, audit};
+use crate::api::{PacedViews, ReadIndexes, Watches, Writes, admin, audit};
 use crate::config::NodeConfig;
 use crate::group::Group;
 use crate::listen::Listener;
@@ -303,6 +303,7 @@ fn serving(
     );
     Serving {
         watches: Watches::new(state.clone(), limits),
+        views: PacedViews::default(),
         group,
         state,
         log,

@@ -23,6 +23,8 @@ use crate::network::service::RaftService;
 const REQUEST_BYTES_MAX: usize = ENVELOPE_BYTES_MAX + 1_024;
 /// Largest answer to a client, in bytes.
 const ANSWER_BYTES_MAX: usize = 24 << 20;
+/// Most calls under way on one connection: a follower forwards all its clients' on one.
+const CALLS_PER_CONNECTION_MAX: u32 = 16_384;
 
 /// Serves until told to stop.
 pub(crate) async fn serve(
@@ -54,6 +56,7 @@ pub(crate) async fn serve(
     let router = Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
+        .max_concurrent_streams(CALLS_PER_CONNECTION_MAX)
         .add_service(raft)
         .add_service(store)
         .add_service(audit)

@@ -87,6 +87,7 @@ impl audit_server::Audit for AuditService {
         request: Request<v1::EntriesRequest>,
     ) -> Result<Response<Batches>, Status> {
         let v1::EntriesRequest { from, to } = request.into_inner();
+        let slot = self.serving.views.slot()?;
         let view = self.view().await?;
         let head = view.head().size();
         let to = if to == 0 { head } else { to };
@@ -94,7 +95,8 @@ impl audit_server::Audit for AuditService {
             return Err(out_of_range(format!("entries {from} to {to} of {head}")));
         }
         let rest = Some((view, from, to));
-        Ok(Response::new(Box::pin(stream::unfold(rest, next_batch))))
+        let batches = slot.pace(stream::unfold(rest, next_batch));
+        Ok(Response::new(Box::pin(batches)))
     }
 
     async fn checkpoint(

@@ -5,6 +5,7 @@
 //! | `write` | commits signed commands, wherever they arrive |
 //! | `read` | read points confirmed by a quorum, many reads to a round |
 //! | `watch` | the feed of applied entries, gapless or resync |
+//! | `paced` | streams over a view of the state: few at once, none that stands still |
 //! | `store` | the `Store` service |
 //! | `audit` | the `Audit` service |
 //! | `admin` | the `Admin` service |
@@ -16,12 +17,14 @@ pub(crate) mod admin;
 pub(crate) mod audit;
 mod door;
 mod error;
+mod paced;
 mod read;
 mod status;
 pub(crate) mod store;
 mod watch;
 mod write;
 
+pub(crate) use paced::PacedViews;
 pub use read::ReadError;
 pub(crate) use read::ReadIndexes;
 pub use watch::WatchError;

@@ -13,7 +13,7 @@ use tidegate_runtime::{Clock, blocking};
 use tonic::{Request, Response, Status};
 
 use super::status::status;
-use super::{Proposed, ReadError, ReadIndexes, Watches, Writes};
+use super::{PacedViews, Proposed, ReadError, ReadIndexes, Watches, Writes};
 use crate::config::NodeLimits;
 use crate::group::Group;
 use crate::network::clocks::PeerClocks;
@@ -30,6 +30,7 @@ pub(crate) struct Serving {
     pub(crate) writes: Writes,
     pub(crate) reads: ReadIndexes,
     pub(crate) watches: Watches,
+    pub(crate) views: PacedViews,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) clocks: Arc<PeerClocks>,
     pub(crate) limits: NodeLimits,
@@ -152,6 +153,7 @@ impl StoreService {
 
     /// A manifest and all rows, as of now; `age_ms` is for stale reads.
     async fn parts(&self, age_ms: Option<Option<u64>>) -> Result<Parts, Status> {
+        let slot = self.0.views.slot()?;
         let (state, origin) = (self.0.state.clone(), self.0.origin());
         let incarnation = self.incarnation();
         let (view, rows) = on_disk(move || {
@@ -173,7 +175,7 @@ impl StoreService {
         };
         let first = stream::iter([Ok(part(Part::Manifest(manifest)))]);
         let chunks = stream::unfold(Some((view, None)), next_chunk);
-        Ok(Box::pin(first.chain(chunks)))
+        Ok(Box::pin(slot.pace(first.chain(chunks))))
     }
 }
 

@@ -1,0 +1,114 @@
+//! A limit on open connections.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::{Stream, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+/// A connection that counts for as long as it is open.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: TcpStream,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// Lets `max` of the connections that come be open at once, and closes those beyond.
+pub(super) fn limit(
+    incoming: impl Stream<Item = io::Result<TcpStream>>,
+    max: usize,
+) -> impl Stream<Item = io::Result<Connection>> {
+    let slots = Arc::new(Semaphore::new(max));
+    incoming.filter_map(move |accepted| {
+        let counted = accepted.map(|stream| {
+            let slot = Arc::clone(&slots).try_acquire_owned();
+            let _slot = slot
+                .inspect_err(|_| tracing::warn!(max, "too many connections; one was closed"))
+                .ok()?;
+            Some(Connection { stream, _slot })
+        });
+        std::future::ready(counted.transpose())
+    })
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_connection_too_many_is_closed_until_another_has_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepting = futures::stream::unfold(listener, async |listener| {
+            Some((listener.accept().await.map(|(stream, _)| stream), listener))
+        });
+        let mut served = Box::pin(limit(accepting, 1));
+        let _first = TcpStream::connect(address).await.unwrap();
+        let first = served.next().await.unwrap().unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        let _third = TcpStream::connect(address).await.unwrap();
+        // Nothing comes of those two, and they are told so.
+        let mut serving = tokio::spawn(async move { (served.next().await, served) });
+        let ended = second.read(&mut [0; 1]).await;
+        assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+        drop(first);
+        let _fourth = TcpStream::connect(address).await.unwrap();
+        let (next, _served) = (&mut serving).await.unwrap();
+        assert!(next.unwrap().is_ok());
+    }
+}
