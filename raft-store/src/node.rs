@@ -228,7 +228,9 @@ impl Node {
         self.serving.watches.close();
         self.tasks.iter().for_each(JoinHandle::abort);
         self.server.abort();
-        // The storage must be free when this returns; an error says that it was free before.
+        // Address and storage must be free when this returns. That the server was cancelled is no
+        // news; an error of Raft's says that it was free before.
+        let _ = self.server.await;
         let _ = self.serving.group.raft.shutdown().await;
     }
 
