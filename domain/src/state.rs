@@ -72,12 +72,12 @@ macro_rules! catalogue {
                     self.root.set(&[$stag], Some(&value));
                     self.pending.insert(vec![$stag], Some(value));
                 })*
-                $(for key in self.$table.take_touched() {
-                    let row = row_key($ttag, &key);
-                    let value = self.$table.get(&key).map(canonical::encode);
+                $(self.$table.settle(|key, value| {
+                    let row = row_key($ttag, key);
+                    let value = value.map(canonical::encode);
                     self.root.set(&row, value.as_deref());
                     self.pending.insert(row, value);
-                })*
+                });)*
             }
 
             /// Puts one stored row back.

@@ -1,19 +1,31 @@
 //! A sorted map that remembers which of its rows changed.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{
+    BTreeMap,
+    btree_map::{Entry, OccupiedEntry, VacantEntry},
+};
 
 /// A sorted map with a record of touched keys, so that storage and the state root follow the
 /// state row by row instead of by whole copies.
 #[derive(Clone, Debug)]
 pub struct Table<K, V> {
-    rows: BTreeMap<K, V>,
-    touched: BTreeSet<K>,
+    rows: BTreeMap<K, Row<V>>,
+    /// The keys of the rows that are marked, and of those that were removed; twice if a row was
+    /// removed and made again.
+    touched: Vec<K>,
+}
+
+#[derive(Clone, Debug)]
+struct Row<V> {
+    value: V,
+    /// Whether its key is recorded, so that a row that every entry changes is recorded once.
+    marked: bool,
 }
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
         Self {
             rows: BTreeMap::new(),
-            touched: BTreeSet::new(),
+            touched: Vec::new(),
         }
     }
 }
@@ -21,14 +33,20 @@ impl<K, V> Default for Table<K, V> {
 /// Two tables are equal when their rows are; what was touched is no part of the state.
 impl<K: PartialEq, V: PartialEq> PartialEq for Table<K, V> {
     fn eq(&self, other: &Self) -> bool {
-        self.rows == other.rows
+        let mut others = other.rows.iter();
+        self.rows.len() == other.rows.len()
+            && self.rows.iter().all(|(key, row)| {
+                others
+                    .next()
+                    .is_some_and(|other| (key, &row.value) == (other.0, &other.1.value))
+            })
     }
 }
 
 impl<K: Ord + Clone, V> Table<K, V> {
     /// The row at `key`.
     pub fn get(&self, key: &K) -> Option<&V> {
-        self.rows.get(key)
+        self.rows.get(key).map(|row| &row.value)
     }
 
     /// Whether there is a row at `key`.
@@ -38,7 +56,7 @@ impl<K: Ord + Clone, V> Table<K, V> {
 
     /// All rows in key order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.rows.iter()
+        self.rows.iter().map(|(key, row)| (key, &row.value))
     }
 
     /// The rows of a key range in key order.
@@ -46,7 +64,7 @@ impl<K: Ord + Clone, V> Table<K, V> {
         &self,
         range: impl std::ops::RangeBounds<K>,
     ) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.rows.range(range)
+        self.rows.range(range).map(|(key, row)| (key, &row.value))
     }
 
     /// How many rows there are.
@@ -61,29 +79,33 @@ impl<K: Ord + Clone, V> Table<K, V> {
 
     /// The row with the greatest key.
     pub fn last(&self) -> Option<(&K, &V)> {
-        self.rows.last_key_value()
+        self.iter().next_back()
     }
 
     pub(crate) fn insert(&mut self, key: K, value: V) {
-        self.touched.insert(key.clone());
-        self.rows.insert(key, value);
+        match self.rows.entry(key) {
+            Entry::Vacant(gap) => {
+                made(gap, value, &mut self.touched);
+            }
+            Entry::Occupied(there) => *changed(there, &mut self.touched) = value,
+        }
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
-        let removed = self.rows.remove(key);
-        if removed.is_some() {
-            self.touched.insert(key.clone());
+        let (key, removed) = self.rows.remove_entry(key)?;
+        if !removed.marked {
+            self.touched.push(key);
         }
-        removed
+        Some(removed.value)
     }
 
     /// The row at `key` for change.
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let row = self.rows.get_mut(key);
-        if row.is_some() {
-            self.touched.insert(key.clone());
+        let row = self.rows.get_mut(key)?;
+        if !std::mem::replace(&mut row.marked, true) {
+            self.touched.push(key.clone());
         }
-        row
+        Some(&mut row.value)
     }
 
     /// The row at `key` for change, made with its default if there is none.
@@ -91,19 +113,52 @@ impl<K: Ord + Clone, V> Table<K, V> {
     where
         V: Default,
     {
-        self.touched.insert(key.clone());
-        self.rows.entry(key).or_default()
+        match self.rows.entry(key) {
+            Entry::Vacant(gap) => made(gap, V::default(), &mut self.touched),
+            Entry::Occupied(there) => changed(there, &mut self.touched),
+        }
     }
 
     /// Puts back a row that was read from storage: it is not marked as touched.
     pub(crate) fn restore(&mut self, key: K, value: V) {
-        self.rows.insert(key, value);
+        let marked = false;
+        self.rows.insert(key, Row { value, marked });
     }
 
-    /// Takes the record of touched keys, in key order.
-    pub(crate) fn take_touched(&mut self) -> BTreeSet<K> {
-        std::mem::take(&mut self.touched)
+    /// Hands each touched row to `follow`, or `None` for one that is gone, and forgets that they
+    /// were touched.
+    pub(crate) fn settle(&mut self, mut follow: impl FnMut(&K, Option<&V>)) {
+        for key in std::mem::take(&mut self.touched) {
+            let row = self.rows.get_mut(&key);
+            let value = row.map(|row| {
+                row.marked = false;
+                &row.value
+            });
+            follow(&key, value);
+        }
     }
+}
+
+fn made<'a, K: Ord + Clone, V>(
+    gap: VacantEntry<'a, K, Row<V>>,
+    value: V,
+    touched: &mut Vec<K>,
+) -> &'a mut V {
+    touched.push(gap.key().clone());
+    let marked = true;
+    &mut gap.insert(Row { value, marked }).value
+}
+
+fn changed<'a, K: Ord + Clone, V>(
+    there: OccupiedEntry<'a, K, Row<V>>,
+    touched: &mut Vec<K>,
+) -> &'a mut V {
+    if !there.get().marked {
+        touched.push(there.key().clone());
+    }
+    let row = there.into_mut();
+    row.marked = true;
+    &mut row.value
 }
 
 /// One row that is always there, with a record of whether it was touched.
