@@ -21,13 +21,27 @@ pub struct VariantTraits {
     pub carrier: Carrier,
 }
 
+impl VariantTraits {
+    /// The traits in the order in which they are written.
+    fn parts(&self) -> [&str; 4] {
+        let Self {
+            model,
+            revision,
+            region,
+            carrier,
+        } = self;
+        [
+            model.as_str(),
+            revision.as_str(),
+            region.as_str(),
+            carrier.as_str(),
+        ]
+    }
+}
+
 impl fmt::Display for VariantTraits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/{}/{}/{}",
-            self.model, self.revision, self.region, self.carrier
-        )
+        f.write_str(&self.parts().join("/"))
     }
 }
 
@@ -92,48 +106,41 @@ impl Selector {
 
     /// Whether the set holds the variant.
     pub fn matches(&self, variant: &VariantTraits) -> bool {
-        let Self {
-            model,
-            revision,
-            region,
-            carrier,
-        } = self;
-        allows(model, &variant.model)
-            && allows(revision, &variant.revision)
-            && allows(region, &variant.region)
-            && allows(carrier, &variant.carrier)
-    }
-
-    /// Whether some variant, registered or not, can be in both sets.
-    pub fn overlaps(&self, other: &Self) -> bool {
-        let Self {
-            model,
-            revision,
-            region,
-            carrier,
-        } = self;
-        meets(model, &other.model)
-            && meets(revision, &other.revision)
-            && meets(region, &other.region)
-            && meets(carrier, &other.carrier)
+        self.includes(variant.parts().map(Some))
     }
 
     /// Whether every variant of `other`, registered or not, is in this set too.
     pub fn covers(&self, other: &Self) -> bool {
+        self.includes(other.parts())
+    }
+
+    /// Whether some variant, registered or not, can be in both sets.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let mut pairs = self.parts().into_iter().zip(other.parts());
+        pairs.all(|pair| matches!(pair, (None, _) | (_, None)) || pair.0 == pair.1)
+    }
+
+    fn includes(&self, inner: [Option<&str>; 4]) -> bool {
+        let mut pairs = self.parts().into_iter().zip(inner);
+        pairs.all(|(outer, inner)| outer.is_none() || outer == inner)
+    }
+
+    /// What each trait has to be, if it is named, in the order in which they are written.
+    fn parts(&self) -> [Option<&str>; 4] {
         let Self {
             model,
             revision,
             region,
             carrier,
         } = self;
-        includes(model, &other.model)
-            && includes(revision, &other.revision)
-            && includes(region, &other.region)
-            && includes(carrier, &other.carrier)
+        [
+            model.as_ref().map(Model::as_str),
+            revision.as_ref().map(HardwareRevision::as_str),
+            region.as_ref().map(Region::as_str),
+            carrier.as_ref().map(Carrier::as_str),
+        ]
     }
-}
 
-impl Selector {
     /// The variants that are in both sets; `None` if there can be none.
     pub fn meet(&self, other: &Self) -> Option<Self> {
         fn both<T: Clone>(a: &Option<T>, b: &Option<T>) -> Option<T> {
@@ -148,41 +155,12 @@ impl Selector {
     }
 }
 
-fn allows<T: PartialEq>(wanted: &Option<T>, found: &T) -> bool {
-    wanted.as_ref().is_none_or(|wanted| wanted == found)
-}
-
-fn meets<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
-    matches!((a, b), (None, _) | (_, None)) || a == b
-}
-
-fn includes<T: PartialEq>(outer: &Option<T>, inner: &Option<T>) -> bool {
-    outer.is_none() || outer == inner
-}
-
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fn part<T: fmt::Display>(part: &Option<T>) -> String {
-            part.as_ref()
-                .map_or_else(|| "*".to_owned(), ToString::to_string)
-        }
         if *self == Self::ALL {
             return f.write_str("*");
         }
-        let Self {
-            model,
-            revision,
-            region,
-            carrier,
-        } = self;
-        write!(
-            f,
-            "{}/{}/{}/{}",
-            part(model),
-            part(revision),
-            part(region),
-            part(carrier)
-        )
+        f.write_str(&self.parts().map(|part| part.unwrap_or("*")).join("/"))
     }
 }
 
@@ -247,5 +225,45 @@ impl FromStr for VariantTraits {
             region,
             carrier,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every text of four parts that are one of these.
+    fn texts(parts: &[&str]) -> Vec<String> {
+        let mut texts: Vec<String> = parts.iter().map(ToString::to_string).collect();
+        for _ in 1..4 {
+            let shorter = std::mem::take(&mut texts);
+            for text in &shorter {
+                texts.extend(parts.iter().map(|part| format!("{text}/{part}")));
+            }
+        }
+        texts
+    }
+
+    /// Exhaustively, over two values of each trait: sets of variants are sets.
+    #[test]
+    fn selectors_relate_as_their_variants_do() {
+        let parsed = |text: &String| text.parse::<VariantTraits>().unwrap();
+        let variants: Vec<VariantTraits> = texts(&["a", "b"]).iter().map(parsed).collect();
+        let parsed = |text: &String| text.parse::<Selector>().unwrap();
+        let selectors: Vec<Selector> = texts(&["*", "a", "b"]).iter().map(parsed).collect();
+        assert_eq!((variants.len(), selectors.len()), (16, 81));
+        for one in &selectors {
+            assert_eq!(one.to_string().parse(), Ok(one.clone()));
+            for other in &selectors {
+                let both = |v: &&VariantTraits| one.matches(v) && other.matches(v);
+                let shared: Vec<_> = variants.iter().filter(both).collect();
+                let others: Vec<_> = variants.iter().filter(|v| other.matches(v)).collect();
+                assert_eq!(one.overlaps(other), !shared.is_empty(), "{one} and {other}");
+                assert_eq!(one.covers(other), shared == others, "{one} and {other}");
+                let met = one.meet(other);
+                let in_meet = |v: &&VariantTraits| met.as_ref().is_some_and(|met| met.matches(v));
+                assert_eq!(shared, variants.iter().filter(in_meet).collect::<Vec<_>>());
+            }
+        }
     }
 }
