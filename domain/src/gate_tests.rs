@@ -337,6 +337,38 @@ proptest::proptest! {
         }
     }
 
+    /// An accuracy is judged as exact fractions say, done the slow way, and only on enough of both
+    /// sides; worse predictions, or a better control, never help.
+    #[test]
+    fn accuracy_falls_by_no_more_than_is_allowed(
+        sizes in (0..300_u64, 0..300_u64),
+        correct in (0..=300_u64, 0..=300_u64),
+        worse in (0..50_u64, 0..50_u64),
+        max in 0..=1_000_000_u32,
+    ) {
+        let (treated, compared) = sizes;
+        let g = gate(Criteria { accuracy_drop_max: ppm(max), ..Criteria::default() });
+        let judge = |right: u64, control: u64| {
+            let side = |predictions: u64, correct: u64| Sum {
+                mature: Counts { verified: 100, predictions, correct: correct.min(predictions), ..Counts::default() },
+                ..Sum::default()
+            };
+            g.judge(&side(treated, right), &side(compared, control), false)
+        };
+        let (right, control) = (correct.0.min(treated), correct.1.min(compared));
+        let enough = treated >= 100 && compared >= 100;
+        // control / compared − right / treated, over their common denominator.
+        let fell = i128::from(control * treated) - i128::from(right * compared);
+        let too_far = fell * 1_000_000 > i128::from(max) * i128::from(treated * compared);
+        let before = judge(right, control);
+        proptest::prop_assert_eq!(matches!(before, Judgement::Waits(_)), !enough);
+        proptest::prop_assert_eq!(matches!(before, Judgement::Fails(_)), enough && too_far);
+        let after = judge(right.saturating_sub(worse.0), control + worse.1);
+        if before != Judgement::Passes {
+            proptest::prop_assert!(after != Judgement::Passes);
+        }
+    }
+
     /// More failures never turn a failing gate into a passing one.
     #[test]
     fn failures_only_hurt(verified in 0..400_u64, failed in 0..40_u64, more in 1..40_u64) {

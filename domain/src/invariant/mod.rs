@@ -2,6 +2,7 @@
 //! the simulator. Each is written from its sentence, not from the code that upholds it.
 mod accounts;
 mod authority;
+mod control;
 mod floors;
 mod keys;
 mod log;
@@ -66,6 +67,7 @@ pub fn check(transition: &Transition<'_>) -> Result<(), Violation> {
     keys::stops_are_lifted_by_quorum(transition)?;
     waves::open_in_order(transition)?;
     waves::evidence_is_enough(transition)?;
+    control::is_heeded(transition)?;
     waves::membership_is_stable(transition)?;
     waves::caps_hold(transition)?;
     waves::credit_bounds_grants(transition)?;

@@ -1,5 +1,5 @@
 //! WAVE-1, WAVE-2, WAVE-3, and the rollouts' part of HALT-2.
-use super::{Transition, Violation, ensure};
+use super::{Transition, Violation, control::fell, ensure};
 use crate::{
     event::Event,
     id::{Ppm, RolloutId, WaveIndex},
@@ -91,7 +91,12 @@ pub(super) fn evidence_is_enough(t: &Transition<'_>) -> Result<(), Violation> {
                 Some(rollout.spec.silent_max),
             )
             && within(counts.errors, counts.operations, criteria.error_rate_max)
-            && (criteria.error_rate_max.is_none() || counts.operations >= rollout.spec.sample_min);
+            && (criteria.error_rate_max.is_none() || counts.operations >= rollout.spec.sample_min)
+            && criteria.accuracy_drop_max.is_none_or(|max| {
+                let control = evidence.control.clone().unwrap_or_default();
+                let samples = counts.predictions.min(control.predictions);
+                samples >= rollout.spec.sample_min && !fell(counts, &control, max)
+            });
         ensure(holds, "WAVE-1", || {
             format!("rollout {} wave {wave} passed on {evidence:?}", rollout.id)
         })?;

@@ -1,6 +1,7 @@
-//! Rollouts, budgets and gates: a workout of honest and lying nodes, a walk through every life,
-//! and transcripts of what operators see.
+//! Rollouts, budgets and gates: a workout of honest and lying nodes, a walk through every life
+//! and out of memory, and transcripts of what operators see.
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
+mod forgotten;
 mod life;
 mod transcript;
 mod workout;

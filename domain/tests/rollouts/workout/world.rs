@@ -1,9 +1,11 @@
 //! A fleet whose nodes keep honest books, and what operators and nodes do to it at random.
+mod books;
+
 use std::collections::BTreeMap;
 use tidegate_domain::{
     Outcome,
     command::*,
-    id::{Cohort, Millis, Ppm, RolloutId, SessionId, VariantId},
+    id::{Millis, Ppm, RolloutId, SessionId, VariantId},
     invariant::{self, Transition},
     node::PoolKey,
     rollout::{Life, OnInconclusive},
@@ -23,10 +25,10 @@ pub(super) struct World {
 }
 
 /// Numbers out of one number.
-pub(super) struct Dice(pub(super) u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    pub(super) fn roll(&mut self, bound: u64) -> u64 {
+    pub(crate) fn roll(&mut self, bound: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -85,6 +87,12 @@ impl World {
                     let text = format!("{event:?}");
                     let word = text.split([' ', '{', '(']).next().unwrap_or_default();
                     *self.refused.entry(word.to_owned()).or_default() += 1;
+                    if text.contains("breach: Some(Accuracy")
+                        || text.contains("control: Some(Counts")
+                    {
+                        let by_control = format!("{word} by control");
+                        *self.refused.entry(by_control).or_default() += 1;
+                    }
                 }
                 true
             }
@@ -121,16 +129,18 @@ impl World {
         spec.sample_min = 3 + dice.roll(4);
         spec.credit = 10 + dice.roll(30);
         spec.silent_max = Ppm::new(700_000).unwrap();
-        spec.waves[0].criteria.as_mut().unwrap().failure_rate_max = Ppm::new(400_000);
+        let criteria = spec.waves[0].criteria.as_mut().unwrap();
+        criteria.failure_rate_max = Ppm::new(400_000);
+        criteria.accuracy_drop_max = Ppm::new(100_000).filter(|_| dice.roll(3) == 0);
         spec.control = Ppm::new(100_000).unwrap();
         spec.start_at = (dice.roll(4) == 0).then(|| self.fleet.now.after(Millis(HOUR)));
-        spec.complete_after = (dice.roll(3) == 0).then_some(Millis(HOUR));
+        spec.complete_after = (dice.roll(3) > 0).then_some(Millis(HOUR));
         if dice.roll(2) == 0 {
             spec.on_inconclusive = OnInconclusive::Pool;
         }
         spec.priority = (dice.roll(2) == 0).then(|| u32::try_from(dice.roll(50)).unwrap());
         let live = self.live();
-        spec.supersedes = dice.pick(&live).filter(|_| dice.roll(2) == 0);
+        spec.supersedes = dice.pick(&live).filter(|_| dice.roll(3) == 0);
         if self.run(CreateRollout { spec }) {
             let rollout = self.fleet.state.meta().last_rollout;
             self.run(ApproveRollout { rollout });
@@ -185,95 +195,6 @@ impl World {
             pool,
             wanted: 1 + dice.roll(20),
         });
-    }
-
-    /// What a session reports next: exposures out of what it holds, and fates of older ones. One
-    /// variant fails more often than a gate allows.
-    fn honest_report(&mut self, session: SessionId, dice: &mut Dice) -> Report {
-        let state = &self.fleet.state;
-        let budgets = state
-            .budgets()
-            .iter()
-            .filter(|(key, _)| key.session == session);
-        let held: Vec<(PoolKey, u64)> = budgets
-            .map(|(key, b)| (key.pool.clone(), b.held()))
-            .collect();
-        let seq = state.sessions().get(&session).map_or(0, |s| s.report_seq) + 1;
-        let mut tallies = BTreeMap::new();
-        for (pool, held) in held {
-            let key = TallyKey {
-                rollout: pool.rollout,
-                wave: pool.wave,
-                stratum: pool.stratum.clone(),
-                cohort: self.fleet.now.cohort(),
-                arm: pool.arm,
-            };
-            let book = self
-                .books
-                .get(&(session, key.clone()))
-                .cloned()
-                .unwrap_or_default();
-            tallies.insert(
-                key,
-                Counts {
-                    exposed: book.exposed + dice.roll(held + 1),
-                    ..book
-                },
-            );
-        }
-        for ((of, key), book) in &self.books {
-            if *of == session && state.cohorts().contains(key) {
-                tallies.entry(key.clone()).or_insert_with(|| book.clone());
-            }
-        }
-        for (key, counts) in &mut tallies {
-            let open = counts.unresolved();
-            let spoken = dice.roll(open + 1);
-            let odds = if key.stratum.variant == VariantId(3) {
-                2
-            } else {
-                40
-            };
-            let failed = (0..spoken).filter(|_| dice.roll(odds) == 0).count() as u64;
-            counts.failed += failed;
-            counts.verified += spoken - failed;
-        }
-        let mut tallies: Vec<Tally> = tallies
-            .into_iter()
-            .map(|(key, counts)| Tally { key, counts })
-            .collect();
-        tallies.sort_by(|a, b| a.key.cmp(&b.key));
-        Report {
-            session,
-            seq,
-            tallies,
-            anchor: None,
-        }
-    }
-
-    fn report(&mut self, dice: &mut Dice) {
-        let Some(session) = dice.pick(&self.open()) else {
-            return;
-        };
-        let mut report = self.honest_report(session, dice);
-        let liar = dice.roll(4) == 0;
-        if liar {
-            lie(&mut report, dice);
-        }
-        if self.run(report.clone()) {
-            for tally in report.tallies {
-                // What was passed over stays unknown.
-                if self.fleet.state.cohorts().contains(&tally.key) {
-                    self.books.insert((session, tally.key), tally.counts);
-                }
-            }
-        } else {
-            assert!(
-                liar,
-                "an honest report was refused: {:?}",
-                self.fleet.log.last().unwrap().2
-            );
-        }
     }
 
     #[expect(clippy::too_many_lines, reason = "one arm for each thing that happens")]
@@ -364,25 +285,6 @@ impl World {
                     region: tidegate_domain::testing::region("eu"),
                     address: "decide.example:7443".to_owned(),
                 });
-            }
-        }
-    }
-}
-
-/// Makes a report one that must not count.
-fn lie(report: &mut Report, dice: &mut Dice) {
-    match dice.roll(6) {
-        0 => report.seq -= 1,
-        1 => report.session = SessionId(999),
-        2 => report.tallies.reverse(),
-        kind => {
-            let Some(tally) = report.tallies.first_mut() else {
-                return;
-            };
-            match kind {
-                3 => tally.counts.exposed += 1_000,
-                4 => tally.counts.silent = 1,
-                _ => tally.key.cohort = Cohort(tally.key.cohort.0 + 5),
             }
         }
     }
