@@ -1,16 +1,24 @@
-//! What `apply` costs: without signatures, with them, with rows and root, and after how much history.
+//! What `apply` costs: by how much is live and how much is history, without signatures, with them,
+//! and with rows and root.
 //!
 //! `cargo xtask bench apply`. The work is what a busy cluster sees: reports of decision nodes,
-//! budget grants, holds, a tick for every thousand of them, over 2,500 variants and 100 rollouts under way.
+//! budget grants, holds, a tick for every thousand of them, over 2,500 variants and 100 rollouts
+//! under way. Ids and holds expire, and cohorts mature, as fast as new ones come: what was before
+//! the live state is history, of which nothing is left.
 #![allow(clippy::disallowed_methods, reason = "a bench measures real time")]
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 use tidegate_domain::{
     Outcome, Stamp, State,
     apply::{Terms, Verified},
-    command::{Command, GrantBudget, RegisterVariant, Report, SetHold, Tally, Tick, VALIDITY_MAX},
+    command::{Base, Command, GrantBudget, RegisterVariant, Report, SetHold, Tally, Tick, seal},
     guard::{HoldKey, HoldKind},
-    id::{CommandId, Hash, Index, LogTime, Millis, Pseudonym, RolloutId, SessionId, WaveIndex},
+    id::{
+        Cohort, CommandId, Hash, Index, LogTime, Millis, Pseudonym, RolloutId, SessionId, WaveIndex,
+    },
     key::Role,
     node::PoolKey,
     tally::{Arm, Counts, TallyKey},
@@ -22,46 +30,50 @@ const ROLLOUTS: u64 = 100;
 const SESSIONS: u64 = 16;
 /// Commands of one measurement.
 const SAMPLE: u64 = 50_000;
-/// Log time between two commands: 500 commands a second, so that ids expire as they do.
-const PACE: Millis = Millis(2);
+/// Admissions that each session begins with: more than one batch grants, since a measurement may
+/// apply a batch's reports before its grants.
+const HELD: u64 = 100;
+/// What storage applies at once.
+const BATCH: usize = 256;
+
+/// How much is live: each command's id, and each hold, ends after this many further commands.
+struct Load {
+    live: u64,
+    /// Log time between two commands, such that cohorts mature within the shorter history.
+    pace: Millis,
+    /// Commands before the first and before the second measurement.
+    histories: [u64; 2],
+}
+
+const SMALL: Load = Load {
+    live: 1_000,
+    pace: Millis(20_000),
+    histories: [20_000, 1_000_000],
+};
+const LARGE: Load = Load {
+    live: 300_000,
+    pace: Millis(2_000),
+    histories: [320_000, 1_300_000],
+};
 
 /// Which commands of the mix are measured.
 type Wanted = fn(&Command) -> bool;
 
 fn main() {
-    let mut bench = Bench::new();
     println!("{VARIANTS} variants, {ROLLOUTS} rollouts under way, {SESSIONS} sessions\n");
     println!("| what | commands/s | µs each |\n|---|---|---|");
-    bench.advance(1_000);
-    row(
-        "apply, after 1,000 commands",
-        bench.measure(SAMPLE, |_| true),
-    );
-    bench.advance(1_000_000 - bench.number);
-    row(
-        "apply, after 1,000,000 commands",
-        bench.measure(SAMPLE, |_| true),
-    );
-    let kinds: [(&str, Wanted); 4] = [
-        ("… Report", |c| matches!(c, Command::Report(_))),
-        ("… GrantBudget", |c| matches!(c, Command::GrantBudget(_))),
-        ("… SetHold", |c| matches!(c, Command::SetHold(_))),
-        ("… Tick", |c| matches!(c, Command::Tick(_))),
-    ];
-    for (kind, wanted) in kinds {
-        row(kind, bench.measure(SAMPLE, wanted));
+    for load in [SMALL, LARGE] {
+        let mut bench = Bench::new(&load);
+        for history in load.histories {
+            bench.advance(history);
+            let size = bench.size();
+            let measured = bench.measure(SAMPLE, |_| true);
+            row(&format!("{size}, after {history} commands"), measured);
+        }
+        if load.live == LARGE.live {
+            bench.details();
+        }
     }
-    let what = "apply + changed rows and root each 256";
-    row(what, bench.measure_with_rows(SAMPLE));
-    let (signed, authorize) = bench.measure_signed(SAMPLE / 5);
-    row("apply with one signature each", signed);
-    row("… of which authorize", authorize);
-    println!(
-        "\nspent ids held: {}, holds: {}",
-        bench.state.spent().len(),
-        bench.state.holds().len()
-    );
-    println!("accepted: {} of {}", bench.accepted, bench.applied);
 }
 
 fn row(what: &str, (took, commands): (Duration, u64)) {
@@ -95,17 +107,28 @@ impl Clock {
     }
 }
 
+/// What a node has said of one pool in the cohort of now.
+#[derive(Clone, Copy)]
+struct Book {
+    cohort: Cohort,
+    /// Granted and not yet reported as exposed.
+    held: u64,
+    exposed: u64,
+    reports: u64,
+}
+
 struct Bench {
     state: State,
     keys: Fleet,
     now: LogTime,
+    pace: Millis,
+    validity: Millis,
     number: u64,
-    applied: u64,
-    accepted: u64,
+    books: BTreeMap<RolloutId, Book>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    fn new(load: &Load) -> Self {
         let mut fleet = Fleet::new();
         for variant in 0..VARIANTS {
             let traits = traits(&format!("m{}/r{}/eu/none", variant / 10, variant % 10));
@@ -124,53 +147,85 @@ impl Bench {
             fleet.accept(GrantBudget {
                 session,
                 pool,
-                wanted: 100,
+                wanted: HELD,
             });
         }
         Self {
             state: fleet.state.clone(),
             now: fleet.now,
             keys: fleet,
+            pace: load.pace,
+            validity: Millis(load.live * load.pace.0),
             number: 0,
-            applied: 0,
-            accepted: 0,
+            books: BTreeMap::new(),
         }
     }
 
+    /// The live state, which is what a cost may depend on.
+    fn size(&self) -> String {
+        let (ids, holds) = (self.state.spent().len(), self.state.holds().len());
+        let (mut rows, mut bytes) = (0, 0);
+        for (key, value) in self.state.rows() {
+            rows += 1;
+            bytes += key.len() + value.len();
+        }
+        let cohorts = self.state.cohorts().len();
+        let megabytes = bytes as f64 / 1e6;
+        format!("{rows} rows of {megabytes:.1} MB ({ids} ids, {holds} holds, {cohorts} cohorts)")
+    }
+
     /// The next command of the mix.
-    fn command(&self, number: u64) -> (Command, Role) {
+    fn command(&mut self, number: u64) -> (Command, Role) {
         match number % 1_000 {
             0 => (Tick {}.into(), Role::Node),
-            1..=150 => {
-                let (session, pool) = pool_of(number % ROLLOUTS);
-                let wanted = 1;
-                let grant = GrantBudget {
-                    session,
-                    pool,
-                    wanted,
-                };
-                (grant.into(), Role::Decision)
-            }
+            1..=150 => (self.grant(number), Role::Decision),
             151..=390 => (self.hold(number), Role::Operator),
             _ => (self.report(number), Role::Decision),
         }
     }
 
-    fn report(&self, number: u64) -> Command {
+    fn book(&mut self, rollout: RolloutId) -> &mut Book {
+        let cohort = self.now.cohort();
+        let book = self.books.entry(rollout).or_insert(Book {
+            cohort,
+            held: 0,
+            exposed: 0,
+            reports: 0,
+        });
+        if book.cohort != cohort {
+            (book.cohort, book.exposed, book.reports) = (cohort, 0, 0);
+        }
+        book
+    }
+
+    fn grant(&mut self, number: u64) -> Command {
         let (session, pool) = pool_of(number % ROLLOUTS);
+        self.book(pool.rollout).held += 1;
+        GrantBudget {
+            session,
+            pool,
+            wanted: 1,
+        }
+        .into()
+    }
+
+    /// Whatever was granted is exposed and verified.
+    fn report(&mut self, number: u64) -> Command {
+        let (session, pool) = pool_of(number % ROLLOUTS);
+        let book = self.book(pool.rollout);
+        book.exposed += std::mem::take(&mut book.held);
+        book.reports += 1;
         let counts = Counts {
-            exposed: 50,
-            verified: 40,
-            failed: 0,
-            operations: 100 * number,
-            errors: number / 1_000,
+            exposed: book.exposed,
+            verified: book.exposed,
+            operations: 100 * book.reports,
             ..Counts::default()
         };
         let key = TallyKey {
             rollout: pool.rollout,
             wave: pool.wave,
             stratum: pool.stratum,
-            cohort: self.keys.now.cohort(),
+            cohort: book.cohort,
             arm: pool.arm,
         };
         let tallies = vec![Tally { key, counts }];
@@ -184,16 +239,14 @@ impl Bench {
     }
 
     fn hold(&self, number: u64) -> Command {
-        let mut device = [0; 32];
-        device[..8].copy_from_slice(&(number % 100_000).to_be_bytes());
         SetHold {
             key: HoldKey {
-                device: Pseudonym(device),
+                device: Pseudonym(*blake3::hash(&number.to_be_bytes()).as_bytes()),
                 component: None,
             },
             kind: Some(HoldKind::Legal),
             reason: reason(),
-            expires: self.now.after(VALIDITY_MAX),
+            expires: self.now.after(self.validity),
         }
         .into()
     }
@@ -205,7 +258,7 @@ impl Bench {
         let terms = Terms {
             id: CommandId(id),
             not_before: self.now,
-            not_after: self.now.after(Millis(600_000)),
+            not_after: self.now.after(self.validity),
             expected_revision: None,
         };
         let signers = vec![self.keys.keys.public(role, 0)];
@@ -216,45 +269,65 @@ impl Bench {
             chain: Hash(*blake3::hash(&id).as_bytes()),
         };
         self.number += 1;
-        self.now = self.now.after(PACE);
+        self.now = self.now.after(self.pace);
         (Verified::assume(command, terms, signers), stamp)
     }
 
-    /// Applies commands of the mix without measuring.
+    fn apply(&mut self, (command, stamp): &(Verified<Command>, Stamp)) {
+        let index = self.state.meta().next;
+        let applied = apply_authorized(&mut self.state, command, Stamp { index, ..*stamp });
+        let accepted = matches!(applied.outcome, Outcome::Accepted(_));
+        assert!(accepted, "a command of the mix: {:?}", applied.outcome);
+    }
+
+    /// Applies commands of the mix without measuring, until there were so many.
     fn advance(&mut self, commands: u64) {
-        for _ in 0..commands / 1_000 {
+        while self.number < commands {
             self.measure(1_000, |_| true);
         }
     }
 
-    /// Applies those of the next commands that are wanted, and tells what that cost.
+    /// Applies the next commands, and tells what those that are wanted cost.
     fn measure(&mut self, commands: u64, wanted: Wanted) -> (Duration, u64) {
         let next: Vec<_> = (0..commands).map(|_| self.next()).collect();
-        let next: Vec<_> = next.iter().filter(|(c, _)| wanted(c.get())).collect();
-        let mut took = Duration::ZERO;
-        for batch in next.chunks(256) {
+        let (mut took, mut measured) = (Duration::ZERO, 0);
+        for batch in next.chunks(BATCH) {
+            let (timed, others): (Vec<_>, Vec<_>) =
+                batch.iter().partition(|(c, _)| wanted(c.get()));
+            others.into_iter().for_each(|entry| self.apply(entry));
+            measured += timed.len() as u64;
             let clock = Clock::start();
-            for (command, stamp) in batch {
-                let index = self.state.meta().next;
-                let applied = apply_authorized(&mut self.state, command, Stamp { index, ..*stamp });
-                self.accepted += u64::from(matches!(applied.outcome, Outcome::Accepted(_)));
-            }
+            timed.into_iter().for_each(|entry| self.apply(entry));
             took += clock.read();
             self.state.drain_changes();
         }
-        self.applied += next.len() as u64;
-        (took, next.len() as u64)
+        (took, measured)
+    }
+
+    /// Each kind apart, and what comes on top of `apply`.
+    fn details(&mut self) {
+        let kinds: [(&str, Wanted); 4] = [
+            ("… Report", |c| matches!(c, Command::Report(_))),
+            ("… GrantBudget", |c| matches!(c, Command::GrantBudget(_))),
+            ("… SetHold", |c| matches!(c, Command::SetHold(_))),
+            ("… Tick", |c| matches!(c, Command::Tick(_))),
+        ];
+        for (kind, wanted) in kinds {
+            row(kind, self.measure(SAMPLE, wanted));
+        }
+        let what = format!("apply + changed rows and root each {BATCH}");
+        row(&what, self.measure_with_rows(SAMPLE));
+        let (signed, authorize) = self.measure_signed(SAMPLE / 5);
+        row("apply with one signature each", signed);
+        row("… of which authorize", authorize);
     }
 
     /// The same with what storage asks for after each batch: the changed rows, and the root.
     fn measure_with_rows(&mut self, commands: u64) -> (Duration, u64) {
         let next: Vec<_> = (0..commands).map(|_| self.next()).collect();
         let clock = Clock::start();
-        for batch in next.chunks(256) {
-            for (command, stamp) in batch {
-                let index = self.state.meta().next;
-                apply_authorized(&mut self.state, command, Stamp { index, ..*stamp });
-            }
+        for batch in next.chunks(BATCH) {
+            batch.iter().for_each(|entry| self.apply(entry));
             std::hint::black_box(self.state.drain_changes());
             std::hint::black_box(self.state.root());
         }
@@ -268,12 +341,12 @@ impl Bench {
         fleet.now = self.now;
         let envelopes: Vec<Vec<u8>> = (0..commands)
             .map(|at| {
-                let command = self.hold(at);
+                let command = self.hold(u64::MAX - at);
                 let mut proposal = fleet.proposal(command);
-                proposal.base = tidegate_domain::command::Base::genesis(Fleet::ORIGIN);
+                proposal.base = Base::genesis(Fleet::ORIGIN);
                 proposal.not_after = fleet.now.after(Millis(3_600_000));
                 let operator = fleet.keys.key(Role::Operator, 0);
-                tidegate_domain::command::seal(&proposal, &[operator]).to_bytes()
+                seal(&proposal, &[operator]).to_bytes()
             })
             .collect();
         let stamp = |state: &State| Stamp {
