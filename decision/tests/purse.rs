@@ -11,11 +11,11 @@ use tidegate_decision::{
     ledger::{Purse, PurseLimits},
 };
 use tidegate_domain::{
-    command::{GrantBudget, HaltRollout, RegisterVariant, ReturnBudget},
+    command::{GrantBudget, HaltRollout, RegisterVariant, Report, ReturnBudget, Tally},
     id::{LogTime, RolloutId, SessionId, WaveIndex},
     node::PoolKey,
     rejection::Rejection,
-    tally::Arm,
+    tally::{Arm, Counts, TallyKey},
     testing::{Fleet, reason, release, rollout, stratum, traits},
 };
 use tidegate_runtime::BootInstant;
@@ -58,6 +58,34 @@ impl World {
             wanted,
         });
         self.purse.follow(&self.fleet.state, now);
+    }
+
+    /// Reports so many exposures, each with a good end.
+    fn resolve(&mut self, count: u64) {
+        let PoolKey {
+            rollout,
+            wave,
+            stratum,
+            arm,
+        } = self.pool.clone();
+        let key = TallyKey {
+            rollout,
+            wave,
+            stratum,
+            cohort: self.fleet.now.cohort(),
+            arm,
+        };
+        let counts = Counts {
+            exposed: count,
+            verified: count,
+            ..Counts::default()
+        };
+        self.fleet.accept(Report {
+            session: self.session,
+            seq: 1,
+            tallies: vec![Tally { key, counts }],
+            anchor: None,
+        });
     }
 
     /// Draws so often; how often it was granted.
@@ -201,4 +229,24 @@ fn threads_together_never_spend_more_than_was_granted() {
         }
     });
     assert_eq!(spent.into_inner(), 100);
+}
+
+#[test]
+fn what_is_granted_after_everything_came_back_is_seen() {
+    let mut world = World::new(1_000);
+    world.grant(5, at(0));
+    assert_eq!(world.draw(2), 2);
+    assert_eq!(world.purse.take_returns(&world.fleet.state, at(0)), []);
+    world.purse.take_returns(&world.fleet.state, at(1));
+    let returns = world.purse.take_returns(&world.fleet.state, at(500));
+    assert_eq!(returns, [(world.pool.clone(), 3)]);
+    world.fleet.accept(ReturnBudget {
+        session: world.session,
+        pool: world.pool.clone(),
+        unused: 3,
+    });
+    world.resolve(2);
+    world.purse.follow(&world.fleet.state, at(500));
+    world.grant(4, at(501));
+    assert_eq!(world.draw(9), 4);
 }

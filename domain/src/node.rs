@@ -109,8 +109,9 @@ pub struct PoolKey {
     pub arm: Arm,
 }
 
-/// Admissions that a session was granted in one pool, as long as some are open: once all of them
-/// came back or are resolved, the row is gone, and the next grant starts another.
+/// Admissions that a session was granted in one pool. The row stays while the session is open, so
+/// that its sums never begin again, or the rollout is not folded away; of a session that is over it
+/// goes once everything came back or is resolved.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Budget {

@@ -132,8 +132,28 @@ fn heirs_never_resolve_more_than_was_left() {
         session: heirs[1],
         pool: world.pool(),
     };
-    let budget = world.fleet.state.budgets().get(&key);
-    assert_eq!(budget, None, "settled by its own three");
+    let budget = world.fleet.state.budgets().get(&key).unwrap();
+    assert!(budget.is_settled(), "by its own three");
+}
+
+#[test]
+fn a_budget_stays_while_its_session_is_open_and_goes_with_it() {
+    let mut world = World::new();
+    let session = world.session(3, counts(3, 3, 0));
+    let key = BudgetKey {
+        session,
+        pool: world.pool(),
+    };
+    let granted = |world: &World| Some(world.fleet.state.budgets().get(&key)?.granted);
+    assert_eq!(granted(&world), Some(3), "settled, and still known");
+    world.fleet.accept(GrantBudget {
+        session,
+        pool: key.pool.clone(),
+        wanted: 2,
+    });
+    assert_eq!(granted(&world), Some(5), "the sum goes on");
+    world.closes(session, counts(4, 4, 0));
+    assert_eq!(granted(&world), None, "one came back, four are resolved");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::{
     derived::aged,
     event::Event,
     id::SessionId,
-    node::{Anchor, BudgetKey, PoolKey, Session, SessionStatus},
+    node::{Anchor, Budget, BudgetKey, PoolKey, Session, SessionStatus},
     state::State,
     tally::{Arm, Counts, SessionTally, SessionTallyKey, TallyKey},
     wave::Paced,
@@ -78,6 +78,9 @@ fn ended(state: &mut State, id: SessionId, status: SessionStatus) -> Result<(), 
     session.status = status;
     session.revision = revision;
     state.derived.ended_sessions.insert(id);
+    for key in budgets_of(state, id).cloned().collect::<Vec<_>>() {
+        forget_budget_if_settled(state, &key);
+    }
     forget_if_settled(state, id);
     Ok(())
 }
@@ -287,7 +290,6 @@ fn spent(
     resolved: u64,
 ) -> Result<(), Inconsistent> {
     if exposed == 0 && resolved == 0 {
-        // Nothing of its own: the budget may be settled and gone.
         return Ok(());
     }
     let key = budget_key(session, pool);
@@ -355,10 +357,11 @@ pub(crate) fn sessions_of(state: &State, key: &TallyKey) -> Vec<SessionId> {
     by_cohort.range((from, to)).map(|(_, id)| *id).collect()
 }
 
-/// Drops a budget of which nothing is open: all of it came back or is resolved.
+/// Drops a settled budget of a session that is over. An open session goes by the sums of its rows:
+/// one that began again at nothing would hide the next grant.
 pub(super) fn forget_budget_if_settled(state: &mut State, key: &BudgetKey) {
-    let settled = state.budgets.get(key).is_some_and(|b| b.is_settled());
-    if settled {
+    let over = state.derived.ended_sessions.contains(&key.session);
+    if over && state.budgets.get(key).is_some_and(Budget::is_settled) {
         state.budgets.remove(key);
         state.derived.forget_budget(key);
         forget_if_settled(state, key.session);
@@ -368,7 +371,7 @@ pub(super) fn forget_budget_if_settled(state: &mut State, key: &BudgetKey) {
 /// Drops a session that is over, once it has neither budgets nor tallies.
 pub(super) fn forget_if_settled(state: &mut State, id: SessionId) {
     if state.derived.ended_sessions.contains(&id)
-        && !has_budgets(state, id)
+        && budgets_of(state, id).next().is_none()
         && !has_tallies(state, id)
     {
         state.sessions.remove(&id);
@@ -376,10 +379,11 @@ pub(super) fn forget_if_settled(state: &mut State, id: SessionId) {
     }
 }
 
-fn has_budgets(state: &State, session: SessionId) -> bool {
+fn budgets_of(state: &State, session: SessionId) -> impl Iterator<Item = &BudgetKey> {
     let pool = PoolKey::first(crate::id::RolloutId(0));
-    let mut rows = state.budgets.range(BudgetKey { session, pool }..);
-    rows.next().is_some_and(|(key, _)| key.session == session)
+    let rows = state.budgets.range(BudgetKey { session, pool }..);
+    rows.map(|(key, _)| key)
+        .take_while(move |key| key.session == session)
 }
 
 fn has_tallies(state: &State, session: SessionId) -> bool {

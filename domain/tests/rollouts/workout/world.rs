@@ -270,6 +270,7 @@ impl World {
                     .state
                     .budgets()
                     .iter()
+                    .filter(|(_, budget)| !budget.is_settled())
                     .map(|(key, _)| key.pool.clone())
                     .collect();
                 if let Some(pool) = dice.pick(&pools) {

@@ -16,7 +16,7 @@ impl World {
         let budgets = state
             .budgets()
             .iter()
-            .filter(|(key, _)| key.session == session);
+            .filter(|(key, budget)| key.session == session && !budget.is_settled());
         let held: Vec<(PoolKey, u64)> = budgets
             .map(|(key, b)| (key.pool.clone(), b.held()))
             .collect();
