@@ -17,7 +17,7 @@ const CLAIMS_BYTES_MAX: usize = 4_096;
 const LABELS_MAX: usize = 16;
 const LABEL_KEY_BYTES_MAX: usize = 32;
 const LABEL_VALUE_BYTES_MAX: usize = 64;
-const UTC_OFFSET_MINUTES_MAX: i32 = 840;
+const UTC_OFFSET_MINUTES_MAX: u32 = 840;
 
 /// A check-in that is not decided on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ fn rest(
     at_most("carrier", carrier.len(), LABEL_VALUE_BYTES_MAX)?;
     at_most("boot_id", boot_id.len(), BOOT_ID_BYTES_MAX)?;
     check_labels(labels)?;
-    if utc_offset_minutes.is_some_and(|minutes| minutes.abs() > UTC_OFFSET_MINUTES_MAX) {
+    if utc_offset_minutes.is_some_and(|minutes| minutes.unsigned_abs() > UTC_OFFSET_MINUTES_MAX) {
         return Err(malformed("utc_offset_minutes"));
     }
     let battery_percent = match battery_percent {
@@ -332,10 +332,12 @@ mod tests {
             |r| r.exposure_tokens = vec![vec![0; 513]],
             malformed("exposure_tokens"),
         );
-        check(
-            |r| r.utc_offset_minutes = Some(-841),
-            malformed("utc_offset_minutes"),
-        );
+        for minutes in [-841, 841, i32::MIN, i32::MAX] {
+            check(
+                |r| r.utc_offset_minutes = Some(minutes),
+                malformed("utc_offset_minutes"),
+            );
+        }
         let twice = v1::PastFailures {
             release: "r".to_owned(),
             count: 1,
