@@ -1,19 +1,18 @@
 //! Answers devices: the hot path. Nothing here waits for the store.
 use super::{
+    live::{Live, Place},
     meters::{Arrival, Meters},
     snapshot::{Known, Standing},
 };
 use crate::{
     config::NodeConfig,
-    engine::{
-        Budgets, CheckIn, Decision, DeviceId, Draw, Index, PseudonymKey, Reason, TableOnly, decide,
-    },
-    ledger::{Forwarding, Ledger, LedgerLimits, Metrics, Owners, Purse, PurseLimits},
+    engine::{Budgets, CheckIn, Decision, DeviceId, Draw, PseudonymKey, Reason, TableOnly, decide},
+    ledger::{Forwarding, Metrics},
     wire::{self, Answer},
 };
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -29,47 +28,6 @@ use tokio::sync::Notify;
 
 /// How often devices that are answered without a snapshot come back.
 const POLL_WITHOUT_SNAPSHOT: Millis = Millis(300_000);
-
-/// A session that the store knows, and what belongs to it.
-#[derive(Debug)]
-pub(crate) struct Live {
-    pub(crate) session: SessionId,
-    pub(crate) purse: Purse,
-    ledger: Mutex<Ledger>,
-    owners: RwLock<Arc<Owners>>,
-}
-
-impl Live {
-    pub(crate) fn new(session: SessionId, index: &Index) -> Self {
-        let purse = Purse::new(session, PurseLimits::default());
-        purse.allow_catch_up(index.settings().credit);
-        Self {
-            session,
-            purse,
-            ledger: Mutex::new(Ledger::new(session, LedgerLimits::default())),
-            owners: RwLock::new(Arc::new(owners(session, index))),
-        }
-    }
-
-    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn owners(&self) -> Arc<Owners> {
-        Arc::clone(&self.owners.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(crate) fn follow_owners(&self, index: &Index) {
-        let owners = Arc::new(owners(self.session, index));
-        *self.owners.write().unwrap_or_else(PoisonError::into_inner) = owners;
-    }
-}
-
-fn owners(own: SessionId, index: &Index) -> Owners {
-    let open = index.open_sessions();
-    let open = open.map(|(id, session)| (id, session.address.as_ref()));
-    Owners::among(own, index.cited().last_session, open)
-}
 
 /// Admissions on their way back to the store.
 #[derive(Debug)]
@@ -88,7 +46,8 @@ pub(crate) struct Desk {
     pub(crate) known: Known,
     pub(crate) meters: Arc<Meters>,
     pub(crate) forwarding: Mutex<Forwarding<v1::OutcomeReport>>,
-    live: RwLock<Option<Arc<Live>>>,
+    /// The session, while it is open.
+    pub(crate) live: Place,
     /// Admissions on their way back, and of which session.
     returns: Mutex<Option<Returns>>,
     /// Work waits too long for a free thread.
@@ -117,24 +76,13 @@ impl Desk {
             known: Known::default(),
             meters: Arc::default(),
             forwarding: Mutex::new(forwarding),
-            live: RwLock::new(None),
+            live: Place::default(),
             returns: Mutex::new(None),
             lagging: AtomicBool::new(false),
             wants: Notify::new(),
             urgent: Notify::new(),
             moved: Notify::new(),
         }
-    }
-
-    pub(crate) fn live(&self) -> Option<Arc<Live>> {
-        self.live
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    pub(crate) fn set_live(&self, live: Option<Arc<Live>>) {
-        *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
     }
 
     pub(crate) fn forwarding(&self) -> MutexGuard<'_, Forwarding<v1::OutcomeReport>> {
@@ -194,7 +142,9 @@ impl Desk {
         }
         let index = standing.snapshot.as_ref().map(|snapshot| &snapshot.index);
         match wire::parse(request, &self.pseudonyms, index, standing.now) {
-            Ok(check_in) => self.decide(request, &check_in, &standing),
+            Ok(check_in) => self
+                .live
+                .under(|live| self.decide(request, &check_in, &standing, live)),
             Err(refused) => self.refuse(request, &standing, refused.reason, &refused.pseudonym),
         }
     }
@@ -204,14 +154,14 @@ impl Desk {
         request: &v1::CheckInRequest,
         check_in: &CheckIn,
         standing: &Standing,
+        live: Option<&Live>,
     ) -> v1::CheckInResponse {
         let Some(snapshot) = &standing.snapshot else {
             return self.refuse(request, standing, Reason::Blind, &check_in.pseudonym);
         };
-        let live = self.live();
         let mut drawer = Drawer {
             desk: self,
-            live: live.as_deref(),
+            live,
             drawn: None,
         };
         let index = &snapshot.index;
@@ -224,17 +174,16 @@ impl Desk {
             &mut drawer,
         );
         let drawn = drawer.drawn;
-        if let (Some(live), Some(variant)) = (&live, decision.variant) {
+        if let (Some(live), Some(variant)) = (live, decision.variant) {
             self.measure(request, check_in, snapshot, live, variant, standing.now);
         }
         let Some(grant) = &decision.grant else {
             return self.send(request, standing, &decision);
         };
         let token = live
-            .as_ref()
             .zip(decision.variant)
             .and_then(|(live, variant)| index.grant_token(grant, check_in, variant, live.session));
-        let Some((token, live)) = token.zip(live.as_deref()) else {
+        let Some((token, live)) = token.zip(live) else {
             // An echo without a session to renew it under: the device keeps what it has.
             return self.refuse(
                 request,

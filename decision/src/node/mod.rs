@@ -31,6 +31,7 @@ mod grpc;
 #[cfg(not(madsim))]
 mod http;
 mod listen;
+mod live;
 mod meters;
 mod observer;
 mod outcomes;
@@ -189,7 +190,11 @@ impl Node {
             if Rt::timeout(length / 4, told).await.is_err() {
                 tracing::warn!("outcomes are lost: their owners could not be reached in time");
             }
-            self.tasks.drain(..).for_each(|task| task.abort());
+            self.tasks.iter().for_each(|task| task.abort());
+            // One that runs right now may still begin a session or number a report.
+            for task in self.tasks.drain(..) {
+                let _ = task.await;
+            }
             session::close(&self.desk, &self.signer).await
         };
         let closed = Rt::timeout(length, close).await;

@@ -30,22 +30,24 @@ impl Shown {
 
     /// Tells the session's purse and ledger where the store stands.
     fn follow(&mut self, view: &View, changed: bool) {
-        let Some(live) = self.desk.live() else { return };
-        let (state, now) = (view.state(), self.desk.clock.boot());
-        live.purse.follow(state, now);
-        if let (true, Some(snapshot)) = (changed, self.desk.known.snapshot()) {
-            live.follow_owners(&snapshot.index);
-        }
-        let interval = Duration::from_millis(state.config().report_interval.0);
-        let due = self.followed_at.is_none_or(|at| now.since(at) >= interval);
-        if due {
-            self.followed_at = Some(now);
-            live.ledger().follow(state);
-            let returns = live.purse.take_returns(state, now);
-            if !returns.is_empty() {
-                self.desk.queue_returns(live.session, returns);
+        let Self { desk, followed_at } = self;
+        let (state, now) = (view.state(), desk.clock.boot());
+        desk.live.under(|live| {
+            let Some(live) = live else { return };
+            live.purse.follow(state, now);
+            if let (true, Some(snapshot)) = (changed, desk.known.snapshot()) {
+                live.follow_owners(&snapshot.index);
             }
-        }
+            let interval = Duration::from_millis(state.config().report_interval.0);
+            if followed_at.is_none_or(|at| now.since(at) >= interval) {
+                *followed_at = Some(now);
+                live.ledger().follow(state);
+                let returns = live.purse.take_returns(state, now);
+                if !returns.is_empty() {
+                    desk.queue_returns(live.session, returns);
+                }
+            }
+        });
     }
 }
 

@@ -2,6 +2,7 @@
 //! reached.
 use super::{
     desk::{Desk, metrics_of},
+    live::Live,
     meters::Arrival,
 };
 use crate::{
@@ -62,13 +63,25 @@ impl Desk {
         report: &v1::OutcomeReport,
         may_forward: bool,
     ) -> Result<v1::OutcomeStatus, Not> {
+        let told = Told::parse(report)?;
+        self.live
+            .under(|live| self.judge(report, told, live, may_forward))
+    }
+
+    fn judge(
+        &self,
+        report: &v1::OutcomeReport,
+        told: Told,
+        live: Option<&Live>,
+        may_forward: bool,
+    ) -> Result<v1::OutcomeStatus, Not> {
         let Told {
             device,
             fate,
             metrics,
-        } = Told::parse(report)?;
+        } = told;
         let standing = self.standing();
-        let known = standing.snapshot.as_ref().zip(self.live());
+        let known = standing.snapshot.as_ref().zip(live);
         let (snapshot, live) = known.ok_or(Not::Uncertain("blind"))?;
         let pseudonym = self.pseudonyms.pseudonym(&device);
         let token = token_of(&snapshot.index, &report.exposure_token, &pseudonym)?;
@@ -117,7 +130,7 @@ impl Desk {
 
     /// Sends what waits for other sessions' nodes.
     pub(crate) async fn forward(&self, from: SessionId) {
-        let Some(live) = self.live() else { return };
+        let Some(live) = self.live.get() else { return };
         let owners = live.owners();
         let orphans = self.forwarding().orphans(&owners);
         orphans.iter().for_each(|report| self.retake(report));

@@ -1,5 +1,5 @@
 //! The node's session in the store: opened, followed, reported for, closed.
-use super::desk::{Desk, Live};
+use super::{desk::Desk, live::Live};
 use std::{sync::Arc, time::Duration};
 use tidegate_client::{ClientError, Proposed, StoreClient};
 use tidegate_domain::{
@@ -138,11 +138,11 @@ async fn follow(desk: &Arc<Desk>, session: SessionId) {
     };
     if let Some(snapshot) = desk.known.snapshot().filter(|_| is_open(desk)) {
         tracing::info!(%session, "session open");
-        desk.set_live(Some(Arc::new(Live::new(session, &snapshot.index))));
+        desk.live.begin(Live::new(session, &snapshot.index));
         until(desk, |desk| !is_open(desk)).await;
     }
     tracing::warn!(%session, "the session is over; opening another");
-    desk.set_live(None);
+    desk.live.end();
 }
 
 /// Waits until something holds of the desk.
@@ -161,7 +161,7 @@ async fn until(desk: &Desk, holds: impl Fn(&Desk) -> bool) {
 
 /// Asks for the admissions that devices wait for, and gives back what is of no use.
 pub(crate) async fn budgets(desk: &Desk, signer: &Signer) {
-    let Some(live) = desk.live() else { return };
+    let Some(live) = desk.live.get() else { return };
     let session = live.session;
     let wanted = live.purse.wanted(desk.clock.boot());
     let grants = wanted.into_iter().map(|(pool, wanted)| {
@@ -221,7 +221,7 @@ async fn at_a_time(work: impl Iterator<Item = impl Future<Output = ()>>) {
 
 /// Sends one report, if there is anything to say.
 pub(crate) async fn report(desk: &Desk, signer: &Signer) -> Result<(), AskError> {
-    let Some(live) = desk.live() else {
+    let Some(live) = desk.live.get() else {
         return Ok(());
     };
     let report = live.ledger().report(None);
@@ -248,11 +248,10 @@ async fn send(desk: &Desk, signer: &Signer, live: &Live, report: Report) -> Resu
 /// Reports everything and closes the session.
 pub(crate) async fn close(desk: &Desk, signer: &Signer) -> Result<(), CloseError> {
     const PAUSE: Duration = Duration::from_millis(100);
-    let Some(live) = desk.live() else {
+    // From here on nothing can be drawn, and nobody is still counting: what was counted is all.
+    let Some(live) = desk.live.end() else {
         return Ok(());
     };
-    // From here on nothing can be drawn: what was counted is all there is.
-    desk.set_live(None);
     let snapshot = desk.known.snapshot().ok_or(AskError::Blind)?;
     let at_once = snapshot.index.settings().report_tallies_max;
     loop {

@@ -38,7 +38,7 @@ impl NodeStatus {
         let standing = desk.standing();
         let snapshot = desk.known.snapshot();
         let cited = snapshot.as_ref().map(|snapshot| snapshot.index.cited());
-        let live = desk.live();
+        let live = desk.live.get();
         Self {
             session: live.as_ref().map(|live| live.session),
             mode: standing.mode,

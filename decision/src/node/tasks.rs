@@ -60,7 +60,7 @@ async fn reports(desk: Arc<Desk>, signer: Signer) {
 async fn forwards(desk: Arc<Desk>) {
     loop {
         Rt::sleep(FORWARD_EVERY).await;
-        if let Some(live) = desk.live() {
+        if let Some(live) = desk.live.get() {
             desk.forward(live.session).await;
         }
     }

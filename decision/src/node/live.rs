@@ -1,0 +1,141 @@
+//! The session that devices are answered under.
+use crate::{
+    engine::Index,
+    ledger::{Ledger, LedgerLimits, Owners, Purse, PurseLimits},
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use tidegate_domain::id::SessionId;
+
+/// A session that the store knows, and what belongs to it.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) session: SessionId,
+    pub(crate) purse: Purse,
+    ledger: Mutex<Ledger>,
+    owners: RwLock<Arc<Owners>>,
+}
+
+impl Live {
+    pub(crate) fn new(session: SessionId, index: &Index) -> Self {
+        let purse = Purse::new(session, PurseLimits::default());
+        purse.allow_catch_up(index.settings().credit);
+        Self {
+            session,
+            purse,
+            ledger: Mutex::new(Ledger::new(session, LedgerLimits::default())),
+            owners: RwLock::new(Arc::new(owners(session, index))),
+        }
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn owners(&self) -> Arc<Owners> {
+        Arc::clone(&self.owners.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn follow_owners(&self, index: &Index) {
+        let owners = Arc::new(owners(self.session, index));
+        *self.owners.write().unwrap_or_else(PoisonError::into_inner) = owners;
+    }
+}
+
+fn owners(own: SessionId, index: &Index) -> Owners {
+    let open = index.open_sessions();
+    let open = open.map(|(id, session)| (id, session.address.as_ref()));
+    Owners::among(own, index.cited().last_session, open)
+}
+
+/// The place of the session that is live, if one is.
+#[derive(Debug, Default)]
+pub(crate) struct Place(RwLock<Option<Arc<Live>>>);
+
+impl Place {
+    /// Counts under the session, if there is one. What is counted here is counted before
+    /// [`Self::end`] returns, or not at all. Short, and without another look at this place: whoever
+    /// ends the session waits for it, and whoever comes later waits for him.
+    pub(crate) fn under<T>(&self, count: impl FnOnce(Option<&Live>) -> T) -> T {
+        let live = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        count(live.as_deref())
+    }
+
+    /// The session, for what counts nothing: by the time it is looked at, it may be over.
+    pub(crate) fn get(&self) -> Option<Arc<Live>> {
+        let live = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        live.clone()
+    }
+
+    /// Begins a session.
+    pub(crate) fn begin(&self, live: Live) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(live));
+    }
+
+    /// Ends the session: when this returns, everybody who counted under it has, and nobody will.
+    pub(crate) fn end(&self) -> Option<Arc<Live>> {
+        let mut live = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        live.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Token;
+    use std::{sync::mpsc, time::Duration};
+    use tidegate_domain::{
+        id::{Component, LogTime, Pseudonym, ReleaseName, RolloutId, WaveIndex},
+        tally::Arm,
+        testing::{Fleet, stratum},
+    };
+
+    fn token() -> Token {
+        Token {
+            session: SessionId(1),
+            rollout: Some(RolloutId(1)),
+            wave: WaveIndex(0),
+            stratum: stratum(1),
+            cohort: LogTime(0).cohort(),
+            arm: Arm::Treatment,
+            device: Pseudonym([1; 32]),
+            attempt: 1,
+            expires: LogTime(1),
+            component: Component::new("os").unwrap(),
+            release: ReleaseName::new("os-2").unwrap(),
+            stepping_stone: false,
+            signer: SessionId(1),
+        }
+    }
+
+    /// WAVE-3: an exposure that is missing from the last report is an admission that the store
+    /// grants again.
+    #[test]
+    fn an_exposure_in_the_making_is_in_the_last_report() {
+        let place = Place::default();
+        let index = Index::build(&Fleet::new().state);
+        place.begin(Live::new(SessionId(1), &index));
+        let (answers, begun) = mpsc::channel();
+        let (signs, signed) = mpsc::channel::<()>();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "two threads are what this is about"
+        )]
+        std::thread::scope(|scope| {
+            let place = &place;
+            scope.spawn(move || {
+                place.under(|live| {
+                    answers.send(()).unwrap();
+                    signed.recv().unwrap();
+                    live.unwrap().ledger().exposed(&token());
+                });
+            });
+            begun.recv().unwrap();
+            let closing = scope.spawn(move || place.end().unwrap().ledger().final_report(None));
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(!closing.is_finished(), "it waits for the answer");
+            signs.send(()).unwrap();
+            assert_eq!(closing.join().unwrap().tallies[0].counts.exposed, 1);
+        });
+        place.under(|live| assert!(live.is_none()));
+    }
+}
