@@ -5,9 +5,10 @@ use tidegate_client::{ClientError, Proposed, StoreClient};
 use tidegate_domain::{
     Event, Outcome, Rejection,
     command::{
-        CloseSession, Command, GrantBudget, OpenSession, Proposal, Report, ReturnBudget, seal,
+        CloseSession, Command, GrantBudget, OpenSession, Proposal, Report, ReturnBudget,
+        VALIDITY_MAX, seal,
     },
-    id::{CommandId, Millis, SessionId},
+    id::{CommandId, LogTime, Millis, SessionId},
     node::PoolKey,
 };
 use tidegate_runtime::{AsyncRuntime as _, Entropy, EntropyError, Rt};
@@ -69,12 +70,13 @@ impl Signer {
     ) -> Result<Vec<Event>, AskError> {
         let snapshot = desk.known.snapshot().ok_or(AskError::Blind)?;
         let cited = snapshot.index.cited();
+        let (not_before, not_after) = validity(cited.time, desk.standing().now);
         let proposal = Proposal {
             origin: cited.origin.clone(),
             id: CommandId(self.entropy.array()?),
             epoch: cited.epoch,
-            not_before: cited.time,
-            not_after: desk.standing().now.after(VALID),
+            not_before,
+            not_after,
             base: snapshot.base,
             command: command.into(),
             expected_revision: None,
@@ -86,6 +88,15 @@ impl Signer {
             Outcome::Rejected(rejection) => Err(AskError::Rejected(Box::new(rejection))),
         }
     }
+}
+
+/// From when until when, in log time, a command may be applied that is signed `now` on a state
+/// that was `seen` then. A state in which nothing happens grows old: counted from it, the command
+/// would be valid for longer than the store takes.
+fn validity(seen: LogTime, now: LogTime) -> (LogTime, LogTime) {
+    let not_after = now.after(VALID);
+    let earliest = LogTime(not_after.0.saturating_sub(VALIDITY_MAX.0));
+    (seen.max(earliest), not_after)
 }
 
 /// Opens a session and holds one for as long as the node runs.
@@ -278,5 +289,18 @@ pub(crate) async fn close(desk: &Desk, signer: &Signer) -> Result<(), CloseError
                 return Err(error.into());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_signed_on_an_old_state_is_not_valid_for_too_long() {
+        let day = |n: u64| LogTime(n * 24 * 3_600_000);
+        assert_eq!(validity(day(100), day(100)), (day(100), day(101)));
+        assert_eq!(validity(day(95), day(100)), (day(95), day(101)));
+        assert_eq!(validity(day(80), day(100)), (day(94), day(101)));
     }
 }
