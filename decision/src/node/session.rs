@@ -16,6 +16,10 @@ use tidegate_runtime::{AsyncRuntime as _, Entropy, EntropyError, Rt};
 /// How long a node's command may be applied after it was signed, in log time. Retries are over in
 /// seconds; the rest is room for clocks that disagree.
 const VALID: Millis = Millis(24 * 3_600_000);
+/// Between two attempts of what must be told.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause between attempts to open a session.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Signs commands and brings them to the store.
 #[derive(Clone, Debug)]
@@ -68,6 +72,11 @@ impl Signer {
         desk: &Desk,
         command: impl Into<Command>,
     ) -> Result<Vec<Event>, AskError> {
+        self.propose(self.sign(desk, command.into())?).await
+    }
+
+    /// Signs one command on the newest snapshot.
+    fn sign(&self, desk: &Desk, command: Command) -> Result<Vec<u8>, AskError> {
         let snapshot = desk.known.snapshot().ok_or(AskError::Blind)?;
         let cited = snapshot.index.cited();
         let (not_before, not_after) = validity(cited.time, desk.standing().now);
@@ -78,10 +87,13 @@ impl Signer {
             not_before,
             not_after,
             base: snapshot.base,
-            command: command.into(),
+            command,
             expected_revision: None,
         };
-        let command = seal(&proposal, &[&desk.signing]).to_bytes();
+        Ok(seal(&proposal, &[&desk.signing]).to_bytes())
+    }
+
+    async fn propose(&self, command: Vec<u8>) -> Result<Vec<Event>, AskError> {
         let Proposed { outcome, .. } = self.client.propose(command).await?;
         match outcome {
             Outcome::Accepted(events) => Ok(events),
@@ -101,19 +113,13 @@ fn validity(seen: LogTime, now: LogTime) -> (LogTime, LogTime) {
 
 /// Opens a session and holds one for as long as the node runs.
 pub(crate) async fn hold(desk: Arc<Desk>, signer: Signer, advertise: String) {
-    const FIRST_PAUSE: Duration = Duration::from_millis(100);
-    const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-    let mut pause = FIRST_PAUSE;
+    let mut pause = PAUSE;
     loop {
         until(&desk, |desk| desk.known.snapshot().is_some()).await;
-        let open = OpenSession {
-            region: desk.config.region.clone(),
-            address: advertise.clone(),
-        };
-        match signer.ask(&desk, open).await {
-            Ok(events) => {
-                pause = FIRST_PAUSE;
-                if let Some(session) = opened(&events) {
+        match open(&desk, &signer, &advertise).await {
+            Ok(session) => {
+                pause = PAUSE;
+                if let Some(session) = session {
                     follow(&desk, session).await;
                 }
             }
@@ -122,6 +128,33 @@ pub(crate) async fn hold(desk: Arc<Desk>, signer: Signer, advertise: String) {
                 Rt::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
+        }
+    }
+}
+
+/// Opens one session. While it is not known whether that happened, the same bytes are proposed
+/// again: other ones would open another session, and this one would stay open with nobody to
+/// report for it.
+async fn open(
+    desk: &Desk,
+    signer: &Signer,
+    advertise: &str,
+) -> Result<Option<SessionId>, AskError> {
+    let open = OpenSession {
+        region: desk.config.region.clone(),
+        address: advertise.to_owned(),
+    };
+    let command = signer.sign(desk, open.into())?;
+    let mut pause = PAUSE;
+    loop {
+        match signer.propose(command.clone()).await {
+            Ok(events) => return Ok(opened(&events)),
+            Err(AskError::Store(error)) if error.is_effect_unknown() => {
+                tracing::warn!(%error, "it is not known whether a session is open");
+                Rt::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(error) => return Err(error),
         }
     }
 }
@@ -258,7 +291,6 @@ async fn send(desk: &Desk, signer: &Signer, live: &Live, report: Report) -> Resu
 
 /// Reports everything and closes the session.
 pub(crate) async fn close(desk: &Desk, signer: &Signer) -> Result<(), CloseError> {
-    const PAUSE: Duration = Duration::from_millis(100);
     // From here on nothing can be drawn, and nobody is still counting: what was counted is all.
     let Some(live) = desk.live.end() else {
         return Ok(());

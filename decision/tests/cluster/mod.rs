@@ -87,6 +87,17 @@ impl Cluster {
         self.store.fleet()
     }
 
+    /// Moves the nodes' wall clock, and leaves the store's where it is.
+    pub fn run_ahead(&self, hours: u64) {
+        self.clocks.0.fetch_add(hours * 3_600_000, Ordering::SeqCst);
+    }
+
+    /// Moves both the store's and the nodes' wall clock, and nothing happens meanwhile.
+    pub fn wait_in_silence(&self, hours: u64) {
+        self.fleet().wait(Millis(hours * 3_600_000));
+        self.run_ahead(hours);
+    }
+
     /// Moves both the store's and the nodes' wall clock.
     pub fn wait_hours(&self, hours: u64) {
         let mut fleet = self.fleet();

@@ -28,6 +28,8 @@ struct Shared {
     cut: AtomicBool,
     /// Reads are answered, but commands are not.
     mute: AtomicBool,
+    /// Commands are applied, and nobody hears what became of them.
+    losing: AtomicBool,
 }
 
 impl Store {
@@ -36,6 +38,7 @@ impl Store {
             fleet: Mutex::new(fleet),
             cut: AtomicBool::new(false),
             mute: AtomicBool::new(false),
+            losing: AtomicBool::new(false),
         });
         let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = incoming.local_addr().unwrap();
@@ -64,6 +67,11 @@ impl Store {
     /// Answers no command any more, or does again.
     pub fn mute(&self, mute: bool) {
         self.shared.mute.store(mute, Ordering::SeqCst);
+    }
+
+    /// Applies commands and loses the answers, or does no more.
+    pub fn lose_answers(&self, losing: bool) {
+        self.shared.losing.store(losing, Ordering::SeqCst);
     }
 }
 
@@ -148,12 +156,20 @@ impl store_server::Store for Service {
         if self.0.mute.load(Ordering::SeqCst) {
             return Err(WireError::refused(Refusal::NoQuorum, "mute").into());
         }
-        let index = fleet.state.meta().next.0;
-        let applied = fleet.apply(&request.get_ref().command).clone();
+        let command = &request.get_ref().command;
+        // A repeat gets its first outcome, as from the real store.
+        let before = fleet.log.iter().position(|(bytes, ..)| bytes == command);
+        let index = before.unwrap_or(fleet.log.len());
+        if before.is_none() {
+            fleet.apply(command);
+        }
+        if self.0.losing.load(Ordering::SeqCst) {
+            return Err(WireError::unknown(Refusal::Internal, "the answer is lost").into());
+        }
         Ok(Response::new(v1::ProposeResponse {
-            index,
-            outcome: canonical::encode(&applied.outcome),
-            duplicate: false,
+            index: index as u64,
+            outcome: canonical::encode(&fleet.log[index].2.outcome),
+            duplicate: before.is_some(),
             incarnation: fleet.state.meta().incarnation.0,
         }))
     }
