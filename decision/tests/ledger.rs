@@ -205,7 +205,7 @@ impl World {
     fn restart(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         let session = node.session;
-        let last = node.ledger.final_report(None);
+        let last = node.ledger.final_report(None).unwrap();
         self.fleet.accept(CloseSession { session, last });
         self.nodes[at] = Node::start(&mut self.fleet);
     }
@@ -443,12 +443,8 @@ fn a_clock_far_ahead_of_the_stores_delays_its_own_cohorts_only() {
     let behind = world.fleet.now;
     world.fleet.wait(Millis(5 * 3_600_000));
     let pool = world.pool(1);
-    let early = token(
-        &pool,
-        world.nodes[0].session,
-        Pseudonym([9; 32]),
-        world.fleet.now,
-    );
+    let (session, now) = (world.nodes[0].session, world.fleet.now);
+    let early = token(&pool, session, Pseudonym([9; 32]), now);
     world.fleet.now = behind;
     while world.nodes[0].purse.try_spend(&pool) != Draw::Granted {
         world.ask(0);
@@ -461,6 +457,8 @@ fn a_clock_far_ahead_of_the_stores_delays_its_own_cohorts_only() {
         Rejection::TallyInconsistent { .. }
     ));
     world.nodes[0].ledger.refused(report.seq);
+    let last = world.nodes[0].ledger.final_report(None);
+    assert_eq!(last, None, "WAVE-3");
     let report = world.nodes[0].ledger.report(None).unwrap();
     assert_eq!(report.tallies[0].counts.exposed, 2);
     world.fleet.accept(report.clone());

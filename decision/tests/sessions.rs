@@ -5,11 +5,40 @@ mod cluster;
 
 use cluster::{Cluster, check_in, device, until_told, wait_for};
 use std::time::Duration;
-use tidegate_domain::testing::{self, Fleet};
+use tidegate_decision::node::CloseError;
+use tidegate_domain::{
+    command::SetClusterConfig,
+    id::{Millis, SessionId},
+    node::SessionStatus,
+    testing::{self, Fleet},
+};
 use tidegate_proto::v1::Verdict;
 
 fn rolled_out(fleet: &mut Fleet) {
     fleet.launch(testing::rollout("os-2"));
+}
+
+/// Nodes report so seldom that nothing is told before they close.
+fn reported_late(fleet: &mut Fleet) {
+    let mut config = fleet.state.config().clone();
+    config.report_interval = Millis(60_000);
+    config.limits.report_tallies_max = 1;
+    fleet.accept(SetClusterConfig { config });
+    rolled_out(fleet);
+}
+
+/// The fleet's session, as the store has it.
+fn status(cluster: &Cluster) -> Option<SessionStatus> {
+    let fleet = cluster.fleet();
+    let session = fleet.state.sessions().get(&SessionId(1));
+    session.map(|session| session.status)
+}
+
+/// What of its admissions the session gave back.
+fn returned(cluster: &Cluster) -> u64 {
+    let fleet = cluster.fleet();
+    let budgets = fleet.state.budgets().iter();
+    budgets.map(|(_, budget)| budget.returned).sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -23,6 +52,45 @@ async fn a_session_whose_opening_was_not_answered_is_not_opened_again() {
     cluster.store.lose_answers(false);
     wait_for("the answer", || node.status().session.is_some()).await;
     assert_eq!(opened(), 1, "nobody would report for another one");
+}
+
+/// WAVE-3: what a closed session did not report is taken for unused and granted again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_with_exposures_that_the_store_does_not_take_yet_stays_open() {
+    let cluster = Cluster::start(rolled_out).await;
+    cluster.run_ahead(5);
+    let node = cluster.ready(0).await;
+    let mut client = device(&node).await;
+    until_told(&mut client, &check_in("d1", "1.0.0"), Verdict::Offer).await;
+    // A report is refused: its cohort lies in the store's future.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let closed = node.shutdown().await;
+    assert!(
+        matches!(closed, Err(CloseError::Untold { tallies: 1 })),
+        "{closed:?}"
+    );
+    assert_eq!(status(&cluster), Some(SessionStatus::Open));
+    assert_eq!(returned(&cluster), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closing_session_tells_all_although_the_first_answer_is_lost() {
+    let cluster = Cluster::start(reported_late).await;
+    let node = cluster.ready(0).await;
+    let mut client = device(&node).await;
+    until_told(&mut client, &check_in("d1", "1.0.0"), Verdict::Offer).await;
+    cluster.wait_in_silence(1);
+    until_told(&mut client, &check_in("d2", "1.0.0"), Verdict::Offer).await;
+    drop(client);
+    cluster.store.lose_answers(true);
+    let closing = tokio::spawn(node.shutdown());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    cluster.store.lose_answers(false);
+    closing.await.unwrap().unwrap();
+    assert_ne!(status(&cluster), Some(SessionStatus::Open));
+    let fleet = cluster.fleet();
+    let exposed = fleet.state.cohorts().iter().map(|(_, c)| c.exposed);
+    assert_eq!(exposed.sum::<u64>(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -157,9 +157,10 @@ impl Ledger {
         self.tallies.report(anchor)
     }
 
-    /// The last report, for `CloseSession`. Send [`Self::report`]s before as long as more tallies
-    /// are due than the store takes at once.
-    pub fn final_report(&mut self, anchor: Option<Anchor>) -> Report {
+    /// The last report, for `CloseSession`; `None` while it could not say everything. Send
+    /// [`Self::report`]s before as long as more tallies are due than the store takes at once; if it
+    /// still can't, the store does not take all of them yet, and the session has to stay open.
+    pub fn final_report(&mut self, anchor: Option<Anchor>) -> Option<Report> {
         self.tallies.final_report(anchor)
     }
 

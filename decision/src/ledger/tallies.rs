@@ -119,11 +119,13 @@ impl Tallies {
         Some(self.numbered(tallies, anchor))
     }
 
-    /// The session's last report, for `CloseSession`; may be empty. Send [`Self::report`]s first
-    /// while more is due than one can carry.
-    pub(super) fn final_report(&mut self, anchor: Option<Anchor>) -> Report {
+    /// The session's last report, for `CloseSession`; may be empty. `None` when it would leave
+    /// something out, which the store would take for admissions that nobody used (WAVE-3): send
+    /// [`Self::report`]s first while more is due than one can carry.
+    pub(super) fn final_report(&mut self, anchor: Option<Anchor>) -> Option<Report> {
         let tallies = self.due();
-        self.numbered(tallies, anchor)
+        let is_all = tallies.len() == self.changed.len();
+        is_all.then(|| self.numbered(tallies, anchor))
     }
 
     /// How many tallies are due; more than [`Self::report`] may carry at once.

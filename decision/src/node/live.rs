@@ -130,7 +130,8 @@ mod tests {
                 });
             });
             begun.recv().unwrap();
-            let closing = scope.spawn(move || place.end().unwrap().ledger().final_report(None));
+            let closing =
+                scope.spawn(move || place.end().unwrap().ledger().final_report(None).unwrap());
             std::thread::sleep(Duration::from_millis(50));
             assert!(!closing.is_finished(), "it waits for the answer");
             signs.send(()).unwrap();

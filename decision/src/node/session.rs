@@ -59,6 +59,16 @@ pub enum CloseError {
     /// The final report was not taken.
     #[error("the session was not closed: {0}")]
     Ask(#[from] AskError),
+    /// The store does not take all of the final report yet: this node's clock runs far ahead of
+    /// the store's. Closed, the session would give back admissions that were used.
+    #[error(
+        "the session was not closed: {tallies} of its tallies lie in the store's future; set this \
+         node's clock, and have the session written off"
+    )]
+    Untold {
+        /// How many.
+        tallies: usize,
+    },
 }
 
 impl Signer {
@@ -289,37 +299,56 @@ async fn send(desk: &Desk, signer: &Signer, live: &Live, report: Report) -> Resu
     sent.map(drop)
 }
 
-/// Reports everything and closes the session.
+/// Reports everything and closes the session, however often the store has to be asked.
 pub(crate) async fn close(desk: &Desk, signer: &Signer) -> Result<(), CloseError> {
     // From here on nothing can be drawn, and nobody is still counting: what was counted is all.
     let Some(live) = desk.live.end() else {
         return Ok(());
     };
-    let snapshot = desk.known.snapshot().ok_or(AskError::Blind)?;
-    let at_once = snapshot.index.settings().report_tallies_max;
+    let mut refused = false;
     loop {
-        while live.ledger().due_len() > at_once {
-            let Some(report) = live.ledger().report(None) else {
-                break;
-            };
-            send(desk, signer, &live, report).await?;
-        }
-        let last = live.ledger().final_report(None);
-        let seq = last.seq;
-        let session = live.session;
-        match signer.ask(desk, CloseSession { session, last }).await {
-            Ok(_) => return Ok(()),
-            Err(AskError::Store(error)) => {
+        match try_close(desk, signer, &live).await {
+            Err(CloseError::Ask(AskError::Store(error))) => {
                 tracing::info!(%error, "the session is not closed yet");
                 Rt::sleep(PAUSE).await;
             }
-            Err(AskError::Rejected(why)) if matches!(*why, Rejection::SessionOver { .. }) => {
-                return Ok(());
+            // The store may take a part: that is told before the node gives up.
+            Err(CloseError::Ask(AskError::Rejected(why))) if !refused => {
+                tracing::warn!(%why, "the last report was refused");
+                refused = true;
             }
-            Err(error) => {
-                live.ledger().refused(seq);
-                return Err(error.into());
-            }
+            closed => return closed,
+        }
+    }
+}
+
+async fn try_close(desk: &Desk, signer: &Signer, live: &Live) -> Result<(), CloseError> {
+    let snapshot = desk.known.snapshot().ok_or(AskError::Blind)?;
+    let at_once = snapshot.index.settings().report_tallies_max;
+    while live.ledger().due_len() > at_once {
+        let Some(report) = live.ledger().report(None) else {
+            break;
+        };
+        send(desk, signer, live, report).await?;
+    }
+    let last = live.ledger().final_report(None);
+    let Some(last) = last else {
+        // What the store takes, it is told.
+        let report = live.ledger().report(None);
+        if let Some(report) = report {
+            send(desk, signer, live, report).await?;
+        }
+        let tallies = live.ledger().due_len();
+        return Err(CloseError::Untold { tallies });
+    };
+    let (seq, session) = (last.seq, live.session);
+    match signer.ask(desk, CloseSession { session, last }).await {
+        Ok(_) => Ok(()),
+        Err(AskError::Rejected(why)) if matches!(*why, Rejection::SessionOver { .. }) => Ok(()),
+        Err(error @ AskError::Store(_)) => Err(error.into()),
+        Err(error) => {
+            live.ledger().refused(seq);
+            Err(error.into())
         }
     }
 }
