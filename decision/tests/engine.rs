@@ -236,6 +236,7 @@ fn token(of: &tidegate_decision::engine::CheckIn) -> Token {
         release: "os-2".parse().unwrap(),
         stepping_stone: false,
         signer: support::SESSION,
+        original: None,
     }
 }
 

@@ -47,6 +47,7 @@ fn token(rollout: RolloutId, device: &str) -> Token {
         release: ReleaseName::new("r-2").unwrap(),
         stepping_stone: false,
         signer: SessionId(1),
+        original: None,
     }
 }
 

@@ -245,6 +245,7 @@ fn token(pool: &PoolKey, session: SessionId, device: Pseudonym, now: LogTime) ->
         release: ReleaseName::new("r-1").unwrap(),
         stepping_stone: false,
         signer: session,
+        original: None,
     }
 }
 

@@ -3,16 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 mod cluster;
 
-use cluster::{Cluster, check_in, device, until_told, wait_for};
+use cluster::{Cluster, check_in, device, outcome, until_told, wait_for};
 use std::time::Duration;
-use tidegate_decision::node::CloseError;
+use tidegate_decision::{engine::Index, node::CloseError};
 use tidegate_domain::{
-    command::SetClusterConfig,
+    command::{RevokeKey, SetClusterConfig},
     id::{Millis, SessionId},
+    key::Role,
     node::SessionStatus,
     testing::{self, Fleet},
 };
-use tidegate_proto::v1::Verdict;
+use tidegate_proto::v1::{OutcomeKind, OutcomeStatus, Verdict};
 
 fn rolled_out(fleet: &mut Fleet) {
     fleet.launch(testing::rollout("os-2"));
@@ -100,4 +101,70 @@ async fn after_a_quiet_week_a_node_still_gets_admissions() {
     cluster.wait_in_silence(8 * 24);
     let mut client = device(&node).await;
     until_told(&mut client, &check_in("d1", "1.0.0"), Verdict::Offer).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offer_renewed_at_another_node_counts_for_the_one_that_made_it() {
+    let cluster = Cluster::start(rolled_out).await;
+    let (first, second) = (cluster.ready(0).await, cluster.ready(1).await);
+    let offered = until_told(
+        &mut device(&first).await,
+        &check_in("d1", "1.0.0"),
+        Verdict::Offer,
+    )
+    .await;
+    let mut echo = check_in("d1", "1.0.0");
+    echo.exposure_tokens = vec![offered.offer.unwrap().exposure_token];
+    let mut elsewhere = device(&second).await;
+    let renewed = until_told(&mut elsewhere, &echo, Verdict::Offer).await;
+    let token = renewed.offer.unwrap().exposure_token;
+    assert_ne!(token, echo.exposure_tokens[0]);
+
+    let report = outcome("d1", &token, OutcomeKind::Verified);
+    let mut client = device(&first).await;
+    let knows_both = || cluster.fleet().state.sessions().len() == 2;
+    wait_for("both sessions", knows_both).await;
+    let mut told = OutcomeStatus::Unspecified;
+    for _ in 0..500 {
+        let reply = client.report_outcome(report.clone()).await.unwrap();
+        told = reply.into_inner().status();
+        if told != OutcomeStatus::Uncertain {
+            break;
+        }
+        // It has not seen the other's session yet.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(told, OutcomeStatus::Counted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_key_ends_its_sessions_at_every_node() {
+    let cluster = Cluster::start(rolled_out).await;
+    let node = cluster.ready(0).await;
+    let mut client = device(&node).await;
+    let offered = until_told(&mut client, &check_in("d1", "1.0.0"), Verdict::Offer).await;
+    let token = offered.offer.unwrap().exposure_token;
+    let other = cluster.ready(1).await;
+    let key = cluster.fleet().keys.public(Role::Decision, 0);
+    cluster.fleet().accept(RevokeKey {
+        key,
+        reason: testing::reason(),
+        strand: false,
+    });
+    let index = Index::build(&cluster.fleet().state);
+    assert!(index.session(SessionId(1)).is_none());
+    assert!(index.session(SessionId(2)).is_some());
+    wait_for("its end", || node.status().session.is_none()).await;
+    let report = outcome("d1", &token, OutcomeKind::Failed);
+    let mut elsewhere = device(&other).await;
+    let mut told = OutcomeStatus::Unspecified;
+    for _ in 0..500 {
+        let reply = elsewhere.report_outcome(report.clone()).await.unwrap();
+        told = reply.into_inner().status();
+        if told == OutcomeStatus::Refused {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(told, OutcomeStatus::Refused);
 }

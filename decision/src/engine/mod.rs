@@ -20,4 +20,6 @@ pub use index::{Cited, ComponentSlot, Index, PayloadSlot, ReleaseSlot, SessionEn
 pub use offer::Offer;
 pub use reason::{Because, Reason, Reasons, Verdict};
 pub use risk::{RiskModel, TableOnly};
-pub use token::{ExposureId, TOKEN_BYTES_MAX, TOKEN_PAYLOAD_TYPE, Token, TokenError, Verified};
+pub use token::{
+    ExposureId, Original, TOKEN_BYTES_MAX, TOKEN_PAYLOAD_TYPE, Token, TokenError, Verified,
+};

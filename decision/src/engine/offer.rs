@@ -1,5 +1,10 @@
 //! What a grant means in names and bytes, and the token that goes with it.
-use super::{checkin::CheckIn, decide::Grant, index::Index, token::Token};
+use super::{
+    checkin::CheckIn,
+    decide::Grant,
+    index::Index,
+    token::{Token, Verified},
+};
 use std::sync::Arc;
 use tidegate_domain::{
     id::{
@@ -75,6 +80,9 @@ impl Index {
             release: release.name.clone(),
             stepping_stone: grant.stepping_stone,
             signer: session,
+            original: echoed
+                .filter(|token| token.session != session)
+                .map(Verified::original),
         })
     }
 }

@@ -17,7 +17,7 @@ use tidegate_domain::{
 /// The DSSE payload type of a token.
 pub const TOKEN_PAYLOAD_TYPE: &str = "application/vnd.tidegate.exposure.v1+cbor";
 /// Longest token, signature included, in bytes.
-pub const TOKEN_BYTES_MAX: usize = 512;
+pub const TOKEN_BYTES_MAX: usize = 768;
 const SIGNATURE_BYTES: usize = 64;
 
 /// What a token says. On the wire: canonical CBOR, then an ed25519 signature by the session's key
@@ -65,6 +65,28 @@ pub struct Token {
     /// elsewhere.
     #[n(12)]
     pub signer: SessionId,
+    /// Present exactly if `signer` is another session than `session`.
+    #[n(13)]
+    pub original: Option<Original>,
+}
+
+/// What the session that made an exposure signed of it, where a renewed token says otherwise; the
+/// rest is the same in both. Without it any session could speak of exposures of any other.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Original {
+    /// See [`Token::expires`].
+    #[n(0)]
+    pub expires: LogTime,
+    /// See [`Token::release`].
+    #[n(1)]
+    pub release: ReleaseName,
+    /// See [`Token::stepping_stone`].
+    #[n(2)]
+    pub stepping_stone: bool,
+    /// By the key of the session that made the exposure.
+    #[n(3)]
+    pub signature: SignatureBytes,
 }
 
 /// What makes two tokens speak of the same exposure: a renewed offer, or the next hop of a path,
@@ -105,6 +127,20 @@ impl Token {
         })
     }
 
+    /// The token as its session first signed it.
+    fn as_made(&self) -> Option<(Self, SignatureBytes)> {
+        let original = self.original.clone()?;
+        let made = Self {
+            expires: original.expires,
+            release: original.release,
+            stepping_stone: original.stepping_stone,
+            signer: self.session,
+            original: None,
+            ..self.clone()
+        };
+        Some((made, original.signature))
+    }
+
     /// The token as a device gets it.
     pub fn sign(&self, key: &SigningKey) -> Vec<u8> {
         let mut bytes = canonical::encode(self);
@@ -114,14 +150,17 @@ impl Token {
     }
 }
 
-/// A value whose signature was checked: there is no other way to make one.
+/// A value whose signatures were checked: there is no other way to make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified<T>(T);
+pub struct Verified<T> {
+    value: T,
+    signature: SignatureBytes,
+}
 
 impl<T> std::ops::Deref for Verified<T> {
     type Target = T;
     fn deref(&self) -> &T {
-        &self.0
+        &self.value
     }
 }
 
@@ -143,20 +182,29 @@ pub enum TokenError {
     /// The session's key did not sign these bytes.
     #[error("the signature does not verify")]
     BadSignature,
+    /// Signed by one session for the exposure of another, without that one's own signature.
+    #[error("session {signer} speaks of an exposure that session {session} did not sign")]
+    NotItsOwn {
+        /// Whose exposure it would be.
+        session: SessionId,
+        /// Who says so.
+        signer: SessionId,
+    },
     /// Signed, but for another device.
     #[error("the token speaks of another device")]
     OtherDevice,
 }
 
 impl Verified<Token> {
-    /// Checks that `bytes` are a token that one of our sessions signed for `device`.
+    /// Checks that `bytes` are a token that one of our sessions signed for `device`, and that the
+    /// session that it names made the exposure.
     ///
     /// # Errors
     /// Anything else.
     pub fn check(
         bytes: &[u8],
         device: &Pseudonym,
-        key_of: impl FnOnce(SessionId) -> Option<PublicKey>,
+        key_of: impl Fn(SessionId) -> Option<PublicKey>,
     ) -> Result<Self, TokenError> {
         if bytes.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::TooLong(bytes.len()));
@@ -164,142 +212,41 @@ impl Verified<Token> {
         let (body, signature) = bytes
             .split_last_chunk::<SIGNATURE_BYTES>()
             .ok_or(TokenError::TooShort)?;
+        let signature = SignatureBytes(*signature);
         let token: Token = canonical::decode(body)?;
-        let key = key_of(token.signer).ok_or(TokenError::UnknownSession(token.signer))?;
-        let signature = Signature {
-            key,
-            signature: SignatureBytes(*signature),
+        let check = |signer, signature, body: &[u8]| {
+            let key = key_of(signer).ok_or(TokenError::UnknownSession(signer))?;
+            signature::verify(&Signature { key, signature }, TOKEN_PAYLOAD_TYPE, body)
+                .map_err(|_| TokenError::BadSignature)
         };
-        signature::verify(&signature, TOKEN_PAYLOAD_TYPE, body)
-            .map_err(|_| TokenError::BadSignature)?;
+        check(token.signer, signature, body)?;
+        let (session, signer) = (token.session, token.signer);
+        match token.as_made() {
+            None if signer == session => {}
+            Some((made, signature)) if signer != session => {
+                check(session, signature, &canonical::encode(&made))?;
+            }
+            Some(_) | None => return Err(TokenError::NotItsOwn { session, signer }),
+        }
         if token.device != *device {
             return Err(TokenError::OtherDevice);
         }
-        Ok(Self(token))
+        Ok(Self {
+            value: token,
+            signature,
+        })
+    }
+
+    /// What a token says of its exposure that another session renews for it.
+    pub(super) fn original(&self) -> Original {
+        self.original.clone().unwrap_or_else(|| Original {
+            expires: self.expires,
+            release: self.release.clone(),
+            stepping_stone: self.stepping_stone,
+            signature: self.signature,
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use ed25519_dalek::Signer;
-    use proptest::prelude::*;
-    use tidegate_domain::id::{Channel, VariantId};
-
-    fn token() -> Token {
-        Token {
-            session: SessionId(7),
-            rollout: Some(RolloutId(3)),
-            wave: WaveIndex(1),
-            stratum: Stratum {
-                variant: VariantId(12),
-                channel: Channel::new("stable").unwrap(),
-            },
-            cohort: Cohort(480_000),
-            arm: Arm::Treatment,
-            device: Pseudonym([9; 32]),
-            attempt: 1,
-            expires: LogTime(1_800_000_000_000),
-            component: Component::new("detector-model").unwrap(),
-            release: ReleaseName::new("detector-v3.2").unwrap(),
-            stepping_stone: false,
-            signer: SessionId(7),
-        }
-    }
-
-    fn key() -> SigningKey {
-        SigningKey::from_bytes(&[5; 32])
-    }
-
-    fn check(bytes: &[u8]) -> Result<Verified<Token>, TokenError> {
-        let public = PublicKey(key().verifying_key().to_bytes());
-        Verified::check(bytes, &Pseudonym([9; 32]), |id| {
-            (id == SessionId(7)).then_some(public)
-        })
-    }
-
-    #[test]
-    fn a_token_survives_its_way_to_a_device_and_back() {
-        assert_eq!(*check(&token().sign(&key())).unwrap(), token());
-    }
-
-    #[test]
-    fn the_longest_token_fits() {
-        let longest = Token {
-            session: SessionId(u64::MAX),
-            rollout: Some(RolloutId(u64::MAX)),
-            wave: WaveIndex(u16::MAX),
-            stratum: Stratum {
-                variant: VariantId(u32::MAX),
-                channel: Channel::new("c".repeat(Channel::MAX)).unwrap(),
-            },
-            cohort: Cohort(u32::MAX),
-            attempt: u16::MAX,
-            expires: LogTime(u64::MAX),
-            component: Component::new("c".repeat(Component::MAX)).unwrap(),
-            release: ReleaseName::new("r".repeat(ReleaseName::MAX)).unwrap(),
-            stepping_stone: true,
-            signer: SessionId(u64::MAX),
-            ..token()
-        };
-        assert!(longest.sign(&key()).len() <= TOKEN_BYTES_MAX);
-    }
-
-    #[test]
-    fn a_token_of_another_device_is_refused() {
-        let other = Token {
-            device: Pseudonym([8; 32]),
-            ..token()
-        };
-        assert!(matches!(
-            check(&other.sign(&key())),
-            Err(TokenError::OtherDevice)
-        ));
-    }
-
-    #[test]
-    fn a_token_of_an_unknown_session_or_key_is_refused() {
-        let unknown = Token {
-            signer: SessionId(8),
-            ..token()
-        };
-        assert!(matches!(
-            check(&unknown.sign(&key())),
-            Err(TokenError::UnknownSession(_))
-        ));
-        let forged = token().sign(&SigningKey::from_bytes(&[6; 32]));
-        assert!(matches!(check(&forged), Err(TokenError::BadSignature)));
-    }
-
-    #[test]
-    fn a_signature_made_for_something_else_is_refused() {
-        let mut bytes = canonical::encode(&token());
-        let signature = key().sign(&bytes);
-        bytes.extend(signature.to_bytes());
-        assert!(matches!(check(&bytes), Err(TokenError::BadSignature)));
-    }
-
-    #[test]
-    fn every_flipped_bit_and_every_cut_is_refused() {
-        let good = token().sign(&key());
-        for bit in 0..good.len() * 8 {
-            let mut bad = good.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(check(&bad).is_err(), "bit {bit}");
-        }
-        for len in 0..good.len() {
-            assert!(check(&good[..len]).is_err(), "cut to {len}");
-        }
-        assert!(
-            check(&[good.as_slice(), &[0]].concat()).is_err(),
-            "one byte more"
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            prop_assert!(check(&bytes).is_err());
-        }
-    }
-}
+mod tests;

@@ -104,6 +104,7 @@ mod tests {
             release: ReleaseName::new("os-2").unwrap(),
             stepping_stone: false,
             signer: SessionId(1),
+            original: None,
         }
     }
 

@@ -329,7 +329,7 @@ mod tests {
         check(|r| r.variant = "v".repeat(161), malformed("variant"));
         check(|r| r.boot_id = "b".repeat(65), malformed("boot_id"));
         check(
-            |r| r.exposure_tokens = vec![vec![0; 513]],
+            |r| r.exposure_tokens = vec![vec![0; TOKEN_BYTES_MAX + 1]],
             malformed("exposure_tokens"),
         );
         for minutes in [-841, 841, i32::MIN, i32::MAX] {

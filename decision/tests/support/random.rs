@@ -273,6 +273,7 @@ fn any_token(n: &mut Numbers, check_in: &CheckIn, variant: VariantId) -> Token {
         release: ReleaseName::new(format!("{component}-{}", n.below(6))).unwrap(),
         stepping_stone: false,
         signer: SESSION,
+        original: None,
     }
 }
 

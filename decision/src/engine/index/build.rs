@@ -13,6 +13,7 @@ use tidegate_domain::{
     bucket,
     guard::{Stop, StopScope},
     id::{Channel, Component, Region, ReleaseName, Revision, SecurityVersion, StopId},
+    key::{KeyStatus, Role},
     node::SessionStatus,
     release::{NotOfferable, Release, ReleaseStatus, offerable},
     state::State,
@@ -110,7 +111,14 @@ fn holds(state: &State) -> Vec<(tidegate_domain::id::Pseudonym, Held)> {
     state.holds().iter().map(held).collect()
 }
 
+/// Those whose key still stands: a session of a revoked one is over here, and nothing that it signed
+/// is believed.
 fn sessions(state: &State) -> BTreeMap<tidegate_domain::id::SessionId, SessionEntry> {
+    let keys = state.keys().role(Role::Decision);
+    let stands = |session: &tidegate_domain::node::Session| {
+        let status = keys.and_then(|keys| keys.status(&session.key));
+        status != Some(KeyStatus::Revoked)
+    };
     let entry = |session: &tidegate_domain::node::Session| SessionEntry {
         key: session.key,
         address: session.address.as_str().into(),
@@ -119,6 +127,7 @@ fn sessions(state: &State) -> BTreeMap<tidegate_domain::id::SessionId, SessionEn
     state
         .sessions()
         .iter()
+        .filter(|(_, session)| stands(session))
         .map(|(id, session)| (*id, entry(session)))
         .collect()
 }
