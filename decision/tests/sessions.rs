@@ -168,3 +168,16 @@ async fn a_revoked_key_ends_its_sessions_at_every_node() {
     }
     assert_eq!(told, OutcomeStatus::Refused);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outcome_that_says_too_much_is_refused() {
+    let cluster = Cluster::start(rolled_out).await;
+    let node = cluster.ready(0).await;
+    let mut client = device(&node).await;
+    let offered = until_told(&mut client, &check_in("d1", "1.0.0"), Verdict::Offer).await;
+    let token = offered.offer.unwrap().exposure_token;
+    let mut report = outcome("d1", &token, OutcomeKind::Verified);
+    report.boot_id = "b".repeat(1 << 20);
+    let reply = client.report_outcome(report).await.unwrap().into_inner();
+    assert_eq!(reply.status(), OutcomeStatus::Refused);
+}

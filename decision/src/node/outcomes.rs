@@ -6,15 +6,25 @@ use super::{
     meters::Arrival,
 };
 use crate::{
-    engine::{DeviceId, Index, TOKEN_BYTES_MAX, Token, TokenError, Verified},
-    ledger::{Counted, Fate, Fingerprint, Metrics, Owner, Queued},
+    engine::{COMPONENTS_MAX, DeviceId, Index, TOKEN_BYTES_MAX, Token, TokenError, Verified},
+    ledger::{BATCH_MAX, Counted, Fate, Fingerprint, Metrics, Owner, Queued},
+    wire::{BOOT_ID_BYTES_MAX, VERSION_BYTES_MAX},
 };
-use tidegate_domain::id::{Millis, Pseudonym, SessionId};
+use tidegate_domain::id::{Component, Millis, Pseudonym, SessionId};
 use tidegate_proto::{Refusal, WireError, v1};
 use tidegate_runtime::{AsyncRuntime as _, Rt};
 
 /// How long an outcome is of use to its owner; no silence horizon is longer by default.
 const USE: Millis = Millis(14 * 24 * 3_600_000);
+
+/// Longest error code of a device, in bytes.
+const FAILURE_CODE_BYTES_MAX: usize = 64;
+/// Longest outcome as another node gets it, in bytes, with its frame in the request.
+const FORWARDED_BYTES_MAX: usize = 2_048;
+/// Largest request that a node takes, in bytes.
+pub(crate) const REQUEST_BYTES_MAX: usize = 4 << 20;
+// An owner that refuses a batch for its size would be asked for it again and again.
+const _: () = assert!(BATCH_MAX * FORWARDED_BYTES_MAX <= REQUEST_BYTES_MAX);
 
 /// Why an outcome is not counted here and now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,13 +74,11 @@ impl Desk {
         may_forward: bool,
     ) -> Result<v1::OutcomeStatus, Not> {
         let told = Told::parse(report)?;
-        self.live
-            .under(|live| self.judge(report, told, live, may_forward))
+        self.live.under(|live| self.judge(told, live, may_forward))
     }
 
     fn judge(
         &self,
-        report: &v1::OutcomeReport,
         told: Told,
         live: Option<&Live>,
         may_forward: bool,
@@ -79,6 +87,7 @@ impl Desk {
             device,
             fate,
             metrics,
+            report,
         } = told;
         let standing = self.standing();
         let known = standing.snapshot.as_ref().zip(live);
@@ -105,7 +114,7 @@ impl Desk {
             Owner::There { session, .. } => {
                 let id = (Fingerprint::of(&token), fate);
                 let expires = standing.now.after(USE);
-                match self.forwarding().push(session, id, report.clone(), expires) {
+                match self.forwarding().push(session, id, report, expires) {
                     Queued::Waits | Queued::WaitsAlready => Err(Not::Uncertain("owner_elsewhere")),
                     Queued::Full => Err(Not::NoRoom),
                 }
@@ -162,6 +171,8 @@ struct Told {
     device: DeviceId,
     fate: Fate,
     metrics: Option<Metrics>,
+    /// As another node gets it: without what changes no count. At most [`FORWARDED_BYTES_MAX`].
+    report: v1::OutcomeReport,
 }
 
 impl Told {
@@ -171,20 +182,39 @@ impl Told {
             exposure_token,
             kind,
             failure,
-            // For whoever looks into a failure; they change no count.
-            boot_id: _,
-            components: _,
+            boot_id,
+            components,
             metrics,
         } = report;
         if exposure_token.len() > TOKEN_BYTES_MAX {
             return Err(Not::Refused("token_invalid"));
         }
-        let metrics = metrics.as_ref().map(metrics_of).transpose();
+        let code = failure.as_ref().map_or(0, |failure| failure.code.len());
+        let fits = boot_id.len() <= BOOT_ID_BYTES_MAX
+            && code <= FAILURE_CODE_BYTES_MAX
+            && components.len() <= COMPONENTS_MAX
+            && components.iter().all(|running| {
+                running.component.len() <= Component::MAX
+                    && running.version.len() <= VERSION_BYTES_MAX
+            });
+        if !fits {
+            return Err(Not::Refused("outcome_too_large"));
+        }
+        let device = DeviceId::new(device_id.as_str());
+        let checked = metrics.as_ref().map(metrics_of).transpose();
         Ok(Self {
-            device: DeviceId::new(device_id.as_str())
-                .map_err(|_| Not::Refused("device_id_malformed"))?,
+            device: device.map_err(|_| Not::Refused("device_id_malformed"))?,
             fate: fate(*kind, failure.is_some())?,
-            metrics: metrics.map_err(|_| Not::Refused("metrics_malformed"))?,
+            metrics: checked.map_err(|_| Not::Refused("metrics_malformed"))?,
+            report: v1::OutcomeReport {
+                device_id: device_id.clone(),
+                exposure_token: exposure_token.clone(),
+                kind: *kind,
+                failure: failure.as_ref().map(|_| v1::OutcomeFailure::default()),
+                boot_id: String::new(),
+                components: Vec::new(),
+                metrics: metrics.clone(),
+            },
         })
     }
 }
@@ -275,5 +305,68 @@ fn not_counted(not: Not) -> v1::OutcomeReply {
         Not::Refused(code) => reply(v1::OutcomeStatus::Refused, Some(code)),
         Not::Uncertain(code) => reply(v1::OutcomeStatus::Uncertain, Some(code)),
         Not::NoRoom => reply(v1::OutcomeStatus::Uncertain, Some("overloaded")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::MEASURED_MAX;
+    use prost::Message;
+    use tidegate_domain::tally::LATENCY_BUCKETS;
+
+    /// The greatest outcome that is taken.
+    fn greatest() -> v1::OutcomeReport {
+        let running = v1::RunningComponent {
+            component: "c".repeat(Component::MAX),
+            version: "1".repeat(VERSION_BYTES_MAX),
+            security_version: u64::MAX,
+            floor: Some(u64::MAX),
+        };
+        v1::OutcomeReport {
+            device_id: "d".repeat(DeviceId::MAX),
+            exposure_token: vec![255; TOKEN_BYTES_MAX],
+            kind: v1::OutcomeKind::Failed.into(),
+            failure: Some(v1::OutcomeFailure {
+                stage: -1,
+                code: "e".repeat(FAILURE_CODE_BYTES_MAX),
+            }),
+            boot_id: "b".repeat(BOOT_ID_BYTES_MAX),
+            components: vec![running; COMPONENTS_MAX],
+            metrics: Some(v1::ReleaseMetrics {
+                errors: MEASURED_MAX,
+                operations: MEASURED_MAX,
+                correct: MEASURED_MAX,
+                labelled: MEASURED_MAX,
+                latency_counts: vec![MEASURED_MAX; LATENCY_BUCKETS],
+            }),
+        }
+    }
+
+    #[test]
+    fn the_greatest_outcomes_fit_into_one_request() {
+        let told = Told::parse(&greatest()).unwrap_or_else(|not| panic!("{not:?}"));
+        let request = v1::ForwardOutcomesRequest {
+            from_session: u64::MAX,
+            reports: vec![told.report; BATCH_MAX],
+        };
+        assert!(request.encoded_len() <= BATCH_MAX * FORWARDED_BYTES_MAX);
+    }
+
+    #[test]
+    fn every_field_of_an_outcome_has_a_limit() {
+        let too_large = |change: fn(&mut v1::OutcomeReport)| {
+            let mut report = greatest();
+            change(&mut report);
+            assert!(matches!(Told::parse(&report), Err(Not::Refused(_))));
+        };
+        too_large(|report| report.device_id.push('d'));
+        too_large(|report| report.exposure_token.push(0));
+        too_large(|report| report.failure.as_mut().unwrap().code.push('e'));
+        too_large(|report| report.boot_id.push('b'));
+        too_large(|report| report.components.push(v1::RunningComponent::default()));
+        too_large(|report| report.components[0].component.push('c'));
+        too_large(|report| report.components[0].version.push('1'));
+        too_large(|report| report.metrics.as_mut().unwrap().latency_counts.push(0));
     }
 }

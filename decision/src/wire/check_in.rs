@@ -11,8 +11,10 @@ use tidegate_proto::v1;
 /// The channel of devices that name none.
 const DEFAULT_CHANNEL: &str = "stable";
 const VARIANT_BYTES_MAX: usize = 160;
-const VERSION_BYTES_MAX: usize = 64;
-const BOOT_ID_BYTES_MAX: usize = 64;
+/// Longest version of what runs on a device, in bytes.
+pub const VERSION_BYTES_MAX: usize = 64;
+/// Longest boot id, in bytes.
+pub const BOOT_ID_BYTES_MAX: usize = 64;
 const CLAIMS_BYTES_MAX: usize = 4_096;
 const LABELS_MAX: usize = 16;
 const LABEL_KEY_BYTES_MAX: usize = 32;

@@ -3,4 +3,4 @@ mod answer;
 mod check_in;
 
 pub use answer::{Answer, mode, reason, response, verdict};
-pub use check_in::{Refused, parse};
+pub use check_in::{BOOT_ID_BYTES_MAX, Refused, VERSION_BYTES_MAX, parse};
