@@ -79,6 +79,16 @@ pub struct NodeLimits {
     pub body_bytes_max: usize,
     /// Most outcomes that wait for their owner; 1 to 10,000,000.
     pub forwarding_max: usize,
+    /// Most connections of one listener at once; who comes above it waits for a place. Each may take
+    /// a file descriptor and, with all its streams and buffers, some 100 KiB and more. 1 to
+    /// 1,000,000.
+    pub connections_max: usize,
+    /// Most requests of one gRPC connection that are open at once, streams too; 1 to 100,000.
+    pub streams_max: u32,
+    /// How long a client may take to send one request, and how long a connection stays open before
+    /// the first one, over HTTP/1 also between two; 100 ms to 5 min. What a stream carries may take
+    /// as long as it likes.
+    pub request_max: Duration,
     /// How long a shutdown may take to report and close the session; 100 ms to 5 min.
     pub shutdown_max: Duration,
 }
@@ -90,6 +100,9 @@ impl Default for NodeLimits {
             lag_max: Duration::from_millis(250),
             body_bytes_max: 64 << 10,
             forwarding_max: 100_000,
+            connections_max: 10_000,
+            streams_max: 1_000,
+            request_max: Duration::from_secs(20),
             shutdown_max: Duration::from_secs(10),
         }
     }
@@ -220,6 +233,14 @@ pseudonym_key = "pseudonym.key"
         check(
             ("data_dir", "limits.in_flight_max = 0\ndata_dir"),
             "`limits.in_flight_max` must be",
+        );
+        check(
+            ("data_dir", "limits.connections_max = 0\ndata_dir"),
+            "`limits.connections_max` must be",
+        );
+        check(
+            ("data_dir", "limits.request_max_ms = 1\ndata_dir"),
+            "`limits.request_max_ms` must be",
         );
         check(
             ("data_dir", "limits.lag_max_ms = 99999\ndata_dir"),

@@ -36,6 +36,9 @@ struct RawLimits {
     lag_max_ms: Option<u64>,
     body_bytes_max: Option<u64>,
     forwarding_max: Option<u64>,
+    connections_max: Option<u64>,
+    streams_max: Option<u64>,
+    request_max_ms: Option<u64>,
     shutdown_max_ms: Option<u64>,
 }
 
@@ -128,6 +131,9 @@ impl RawLimits {
             lag_max_ms,
             body_bytes_max,
             forwarding_max,
+            connections_max,
+            streams_max,
+            request_max_ms,
             shutdown_max_ms,
         } = self;
         let mut limits = NodeLimits::default();
@@ -145,6 +151,18 @@ impl RawLimits {
         if let Some(n) = forwarding_max {
             let expected = "1 to 10,000,000";
             limits.forwarding_max = size("limits.forwarding_max", n, 1..=10_000_000, expected)?;
+        }
+        if let Some(n) = connections_max {
+            let expected = "1 to 1,000,000";
+            limits.connections_max = size("limits.connections_max", n, 1..=1_000_000, expected)?;
+        }
+        if let Some(n) = streams_max {
+            let n = in_range("limits.streams_max", n, 1..=100_000, "1 to 100,000")?;
+            limits.streams_max = u32::try_from(n).unwrap_or(u32::MAX);
+        }
+        if let Some(n) = request_max_ms {
+            let expected = "100 to 300,000";
+            limits.request_max = length("limits.request_max_ms", n, 100..=300_000, expected)?;
         }
         if let Some(n) = shutdown_max_ms {
             let expected = "100 to 300,000";

@@ -1,5 +1,5 @@
 //! The `Decision` service.
-use super::{Desk, NodeStatus, meters::Arrival};
+use super::{Desk, NodeStatus, meters::Arrival, until::Until};
 use futures::{Stream, StreamExt};
 use std::{pin::Pin, sync::Arc};
 use tidegate_proto::{Refusal, WireError, v1};
@@ -29,7 +29,9 @@ impl v1::decision_server::Decision for Service {
         request: Request<v1::CheckInRequest>,
     ) -> Result<Response<v1::CheckInResponse>, Status> {
         let arrival = self.arrival(&request);
-        Ok(Response::new(self.0.answer(request.get_ref(), &arrival)))
+        let until = request.extensions().get();
+        let answer = self.0.answer_until(request.get_ref(), &arrival, until);
+        Ok(Response::new(answer))
     }
 
     type CheckInStreamStream = Answers;
@@ -39,8 +41,11 @@ impl v1::decision_server::Decision for Service {
         requests: Request<Streaming<v1::CheckInRequest>>,
     ) -> Result<Response<Answers>, Status> {
         let desk = Arc::clone(&self.0);
+        let until: Option<Until> = requests.extensions().get().cloned();
+        // Each when the connection has room for it, not before.
         let answer = move |request: Result<v1::CheckInRequest, Status>| {
-            request.map(|request| desk.answer(&request, &desk.meters.arrived()))
+            request
+                .map(|request| desk.answer_until(&request, &desk.meters.arrived(), until.as_ref()))
         };
         Ok(Response::new(Box::pin(requests.into_inner().map(answer))))
     }

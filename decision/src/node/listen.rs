@@ -1,17 +1,20 @@
 //! Where gRPC is served.
+#[cfg(not(madsim))]
+use super::connections::{self, Protocol};
 use super::{desk::Desk, grpc::Service};
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 use tidegate_proto::v1::decision_server::DecisionServer;
-use tidegate_runtime::{AsyncRuntime as _, Rt, Task};
+use tidegate_runtime::Task;
+#[cfg(madsim)]
+use tidegate_runtime::{AsyncRuntime as _, Rt};
 use tokio::sync::oneshot;
-use tonic::transport::Server;
 
 /// A claimed address, not served yet.
 #[derive(Debug)]
 pub(crate) struct Listener {
     address: SocketAddr,
     #[cfg(not(madsim))]
-    incoming: tonic::transport::server::TcpIncoming,
+    pub(crate) inner: tokio::net::TcpListener,
 }
 
 /// Why an address could not be claimed.
@@ -36,7 +39,7 @@ pub enum ListenError {
 
 #[cfg(not(madsim))]
 impl ListenError {
-    pub(crate) fn new(address: SocketAddr, source: io::Error) -> Self {
+    fn new(address: SocketAddr, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::AddrInUse => Self::InUse { address },
             _ => Self::Io { address, source },
@@ -48,12 +51,14 @@ impl Listener {
     /// Claims an address; port 0 takes any free one.
     #[cfg(not(madsim))]
     pub(crate) fn bind(address: SocketAddr) -> Result<Self, ListenError> {
-        let failed = |source| ListenError::new(address, source);
-        let incoming = tonic::transport::server::TcpIncoming::bind(address)
-            .map_err(failed)?
-            .with_nodelay(Some(true));
-        let address = incoming.local_addr().map_err(failed)?;
-        Ok(Self { address, incoming })
+        let bind = || {
+            let listener = std::net::TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            let inner = tokio::net::TcpListener::from_std(listener)?;
+            let address = inner.local_addr()?;
+            Ok(Self { address, inner })
+        };
+        bind().map_err(|source| ListenError::new(address, source))
     }
 
     /// Claims an address when it is served; the simulated network has no free-port search.
@@ -69,33 +74,39 @@ impl Listener {
 }
 
 /// Serves until told to stop; then requests under way are finished.
+#[cfg(not(madsim))]
+pub(crate) fn serve(listener: Listener, desk: Arc<Desk>) -> (oneshot::Sender<()>, Task<()>) {
+    let service = DecisionServer::with_interceptor(Service(Arc::clone(&desk)), note_arrival(&desk));
+    let routes = tonic::service::Routes::new(service).prepare();
+    connections::serve(listener.inner, Protocol::Http2, desk, routes)
+}
+
+/// Serves until told to stop; then requests under way are finished.
+#[cfg(madsim)]
 pub(crate) fn serve(listener: Listener, desk: Arc<Desk>) -> (oneshot::Sender<()>, Task<()>) {
     let (stop, stopped) = oneshot::channel();
-    let meters = Arc::clone(&desk.meters);
-    // Runs before the request waits for a thread. Requests have at most 4 MiB, tonic's default:
-    // 1,024 forwarded outcomes.
-    let note_arrival = move |mut request: tonic::Request<()>| {
-        request.extensions_mut().insert(meters.arrived());
-        Ok(request)
-    };
-    let service = DecisionServer::with_interceptor(Service(desk), note_arrival);
-    // A gateway that vanished sends no reset; without pings its streams would stay for ever.
-    let router = Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .add_service(service);
+    let service = DecisionServer::with_interceptor(Service(Arc::clone(&desk)), note_arrival(&desk));
+    let router = tonic::transport::Server::builder().add_service(service);
     let stopped = async {
         // A sender that was dropped means the same.
         let _ = stopped.await;
     };
     let serving = Rt::spawn(async move {
-        #[cfg(not(madsim))]
-        let served = router.serve_with_incoming_shutdown(listener.incoming, stopped);
-        #[cfg(madsim)]
         let served = router.serve_with_shutdown(listener.address(), stopped);
         if let Err(error) = served.await {
             tracing::error!(%error, "gRPC is served no more");
         }
     });
     (stop, serving)
+}
+
+/// Notes that a request came, before it waits for a thread.
+fn note_arrival(
+    desk: &Desk,
+) -> impl Fn(tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> + Clone + use<> {
+    let meters = Arc::clone(&desk.meters);
+    move |mut request| {
+        request.extensions_mut().insert(meters.arrived());
+        Ok(request)
+    }
 }

@@ -26,6 +26,8 @@
 //! ```
 //!
 //! In the simulator gRPC runs over its network, on the port that `listen` names; there is no HTTP.
+#[cfg(not(madsim))]
+mod connections;
 mod desk;
 mod grpc;
 #[cfg(not(madsim))]
@@ -34,11 +36,14 @@ mod listen;
 mod live;
 mod meters;
 mod observer;
+#[cfg(not(madsim))]
+mod outbox;
 mod outcomes;
 mod session;
 mod snapshot;
 mod status;
 mod tasks;
+mod until;
 
 pub use listen::ListenError;
 pub use session::{AskError, CloseError};
@@ -113,12 +118,9 @@ impl Node {
         let listener = Listener::bind(config.listen)?;
         let address = listener.address();
         #[cfg(not(madsim))]
-        let http = match config.http {
-            Some(wanted) => Some(http::Listener::bind(wanted).await?),
-            None => None,
-        };
+        let http = config.http.map(Listener::bind).transpose()?;
         #[cfg(not(madsim))]
-        let http_address = http.as_ref().map(http::Listener::address);
+        let http_address = http.as_ref().map(Listener::address);
         #[cfg(madsim)]
         let http_address = None;
         let client = StoreClient::new(ClientConfig::new(config.store.clone()))?;
@@ -180,7 +182,8 @@ impl Node {
             for (stop, mut server) in self.servers.drain(..) {
                 // A server that has ended already needs no word.
                 let _ = stop.send(());
-                // Streams of gateways may stay open for ever: they get a while, not all of it.
+                // Streams of gateways may stay open for ever: they get a while, not all of it. Then
+                // connections end with their server.
                 if Rt::timeout(length / 8, &mut server).await.is_err() {
                     server.abort();
                 }

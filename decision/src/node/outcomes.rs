@@ -21,8 +21,8 @@ const USE: Millis = Millis(14 * 24 * 3_600_000);
 const FAILURE_CODE_BYTES_MAX: usize = 64;
 /// Longest outcome as another node gets it, in bytes, with its frame in the request.
 const FORWARDED_BYTES_MAX: usize = 2_048;
-/// Largest request that a node takes, in bytes.
-pub(crate) const REQUEST_BYTES_MAX: usize = 4 << 20;
+/// Largest request that a node takes, in bytes: the library's default.
+const REQUEST_BYTES_MAX: usize = 4 << 20;
 // An owner that refuses a batch for its size would be asked for it again and again.
 const _: () = assert!(BATCH_MAX * FORWARDED_BYTES_MAX <= REQUEST_BYTES_MAX);
 

@@ -70,6 +70,11 @@ impl Standing {
     pub(crate) fn holds(&self, clock: &dyn Clock) -> bool {
         self.until.is_some_and(|until| clock.boot() < until)
     }
+
+    /// The first moment at which an offer made now may no longer be sent.
+    pub(crate) const fn ends(&self) -> Option<BootInstant> {
+        self.until
+    }
 }
 
 impl Known {

@@ -11,10 +11,14 @@
 //! battery. Every error is `{"error": {"code": …, "message": …}}`.
 mod form;
 
-use super::{Desk, ListenError, NodeStatus, listen};
+use super::{
+    Desk, Listener, NodeStatus,
+    connections::{self, Protocol},
+    until::Until,
+};
 use crate::engine::Mode;
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     body::Bytes,
     extract::{DefaultBodyLimit, State, rejection::BytesRejection},
     http::{StatusCode, header},
@@ -22,35 +26,13 @@ use axum::{
     routing::{get, post},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 use tidegate_proto::{Refusal, WireError};
-use tidegate_runtime::{AsyncRuntime as _, Rt, Task};
-use tokio::{net::TcpListener, sync::oneshot};
-
-/// A claimed address, not served yet.
-#[derive(Debug)]
-pub(crate) struct Listener {
-    address: SocketAddr,
-    inner: TcpListener,
-}
-
-impl Listener {
-    /// Claims an address; port 0 takes any free one.
-    pub(crate) async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
-        let failed = |source| listen::ListenError::new(address, source);
-        let inner = TcpListener::bind(address).await.map_err(failed)?;
-        let address = inner.local_addr().map_err(failed)?;
-        Ok(Self { address, inner })
-    }
-
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
+use tidegate_runtime::Task;
+use tokio::sync::oneshot;
 
 /// Serves until told to stop; then requests under way are finished.
 pub(crate) fn serve(listener: Listener, desk: Arc<Desk>) -> (oneshot::Sender<()>, Task<()>) {
-    let (stop, stopped) = oneshot::channel();
     let limit = DefaultBodyLimit::max(desk.config.limits.body_bytes_max);
     let router = Router::new()
         .route("/v1/check-in", post(check_in))
@@ -60,26 +42,18 @@ pub(crate) fn serve(listener: Listener, desk: Arc<Desk>) -> (oneshot::Sender<()>
         .fallback(nothing_here)
         .method_not_allowed_fallback(other_method)
         .layer(limit)
-        .with_state(desk);
-    let stopped = async {
-        // A sender that was dropped means the same.
-        let _ = stopped.await;
-    };
-    let serving = Rt::spawn(async move {
-        let served = axum::serve(listener.inner, router).with_graceful_shutdown(stopped);
-        if let Err(error) = served.await {
-            tracing::error!(%error, "HTTP is served no more");
-        }
-    });
-    (stop, serving)
+        .with_state(Arc::clone(&desk));
+    connections::serve(listener.inner, Protocol::Http1, desk, router)
 }
 
 async fn check_in(
     State(desk): State<Arc<Desk>>,
+    Extension(until): Extension<Until>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<form::Answer>, Problem> {
     let request: form::CheckIn = read(&desk, body)?;
-    let answer = desk.answer(&request.try_into()?, &desk.meters.arrived());
+    let arrival = desk.meters.arrived();
+    let answer = desk.answer_until(&request.try_into()?, &arrival, Some(&until));
     Ok(Json(answer.into()))
 }
 
