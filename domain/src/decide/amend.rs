@@ -181,7 +181,9 @@ pub(crate) fn widens(before: &RolloutSpec, after: &RolloutSpec) -> bool {
         || *offer_ttl > before.offer_ttl
         || retry_widens(before.retry, *retry)
         || *silent_max > before.silent_max
-        || *sample_min < before.sample_min
+        // Both ways: the least sample is the least denominator of a failure rate, so that a greater
+        // one keeps a gate from halting.
+        || *sample_min != before.sample_min
         || *credit > before.credit
         || (!before.maintenance.is_empty()
             && (maintenance.is_empty()

@@ -279,6 +279,9 @@ fn amendments_narrow_freely_and_widen_by_quorum() {
     check("smaller samples", Demand::OperatorQuorum, &|s| {
         s.sample_min = 0
     });
+    check("greater samples", Demand::OperatorQuorum, &|s| {
+        s.sample_min = 1_000
+    });
     check("more silence", Demand::OperatorQuorum, &|s| {
         s.silent_max = ppm(60_000)
     });
