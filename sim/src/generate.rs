@@ -16,7 +16,7 @@ const RUINED_MAX: usize = 1;
 type Make = fn(&mut Storm) -> Option<Fault>;
 
 /// Every class that can be drawn, with how likely it is among those that a seed has.
-const CLASSES: [(u64, Make); 19] = [
+const CLASSES: [(u64, Make); 20] = [
     (4, crash),
     (2, kill),
     (1, restart),
@@ -36,6 +36,7 @@ const CLASSES: [(u64, Make); 19] = [
     (2, clock),
     (2, transfer),
     (3, snapshot),
+    (1, device_power),
 ];
 
 /// The schedule of a seed.
@@ -44,7 +45,7 @@ pub fn schedule(seed: u64) -> Schedule {
     let mut dice = Dice::new(seed, "generate");
     let mut world = WorldSpec::five_voters();
     // Snapshots and purges happen within a run, and sometimes hardly ever.
-    world.snapshot_every = *dice.pick(&[100, 100, 100, 400]).unwrap_or(&100);
+    world.snapshot_every = *dice.pick(&[10, 30, 100, 400]).unwrap_or(&100);
     world.sync_us = dice.within(200..4_000);
     let load = load(&mut dice);
     let mut storm = Storm::new(dice, &world);
@@ -64,7 +65,9 @@ fn load(dice: &mut Dice) -> Load {
         operator_pause_ms: dice.within(200..900),
         readers: 2,
         reader_pause_ms: dice.within(300..1_200),
-        followers: 2,
+        followers: 1,
+        devices: 60,
+        check_in_ms: dice.within(800..2_000),
     }
 }
 
@@ -74,6 +77,7 @@ struct Storm {
     /// Store nodes by region.
     regions: Vec<Vec<Spot>>,
     stores: Vec<Spot>,
+    decisions: Vec<Spot>,
     ruined: usize,
 }
 
@@ -92,6 +96,7 @@ impl Storm {
                 .map(|region| of(&region.name))
                 .collect(),
             stores: stores.iter().map(|store| Spot::store(store.id)).collect(),
+            decisions: (1..=world.decision_nodes()).map(Spot::decision).collect(),
             ruined: 0,
         }
     }
@@ -124,8 +129,18 @@ impl Storm {
         faults
     }
 
-    /// Some store node; the leader more often than chance would have it.
+    /// Some machine; the leader more often than chance would have it.
     fn someone(&mut self) -> Spot {
+        match self.dice.below(6) {
+            0 | 1 => Some(Spot(Spot::LEADER.to_owned())),
+            2 => self.dice.pick(&self.decisions).cloned(),
+            _ => None,
+        }
+        .unwrap_or_else(|| self.named())
+    }
+
+    /// Some store node; the leader more often than chance would have it.
+    fn store(&mut self) -> Spot {
         if self.dice.one_in(3) {
             return Spot(Spot::LEADER.to_owned());
         }
@@ -237,7 +252,7 @@ fn delay(storm: &mut Storm) -> Option<Fault> {
 }
 
 fn slow_disk(storm: &mut Storm) -> Option<Fault> {
-    let (at, for_ms) = (storm.someone(), storm.lasting());
+    let (at, for_ms) = (storm.store(), storm.lasting());
     let sync_us = storm.dice.within(10_000..800_000);
     Some(Fault::SlowDisk {
         at,
@@ -247,13 +262,13 @@ fn slow_disk(storm: &mut Storm) -> Option<Fault> {
 }
 
 fn fail_sync(storm: &mut Storm) -> Option<Fault> {
-    let at = storm.someone();
+    let at = storm.store();
     let after = storm.dice.below(20);
     Some(Fault::FailSync { at, after })
 }
 
 fn tear_power(storm: &mut Storm) -> Option<Fault> {
-    let (at, for_ms) = (storm.someone(), storm.lasting());
+    let (at, for_ms) = (storm.store(), storm.lasting());
     let after = storm.dice.below(120);
     Some(Fault::TearPower { at, after, for_ms })
 }
@@ -272,7 +287,7 @@ fn flip_bit(storm: &mut Storm) -> Option<Fault> {
 }
 
 fn full_disk(storm: &mut Storm) -> Option<Fault> {
-    let (at, for_ms) = (storm.someone(), storm.lasting());
+    let (at, for_ms) = (storm.store(), storm.lasting());
     let free_bytes = storm.dice.below(200_000);
     Some(Fault::FullDisk {
         at,
@@ -283,7 +298,13 @@ fn full_disk(storm: &mut Storm) -> Option<Fault> {
 
 fn clock(storm: &mut Storm) -> Option<Fault> {
     let (at, for_ms) = (storm.someone(), storm.lasting());
-    let rate_ppm = u32::try_from(storm.dice.within(900_000..1_100_000)).ok()?;
+    // A lease allows for a hundredth; the store must bear whatever its clocks do.
+    let rates = if at.0.starts_with('d') {
+        991_000..1_009_000
+    } else {
+        900_000..1_100_000
+    };
+    let rate_ppm = u32::try_from(storm.dice.within(rates)).ok()?;
     let wall_ms = match storm.dice.below(3) {
         0 => 0,
         1 => signed(storm.dice.below(2_000)) - 1_000,
@@ -307,12 +328,13 @@ fn transfer(storm: &mut Storm) -> Option<Fault> {
 }
 
 fn snapshot(storm: &mut Storm) -> Option<Fault> {
-    let at = storm.someone();
-    Some(if storm.dice.one_in(2) {
-        Fault::Snapshot { at }
-    } else {
-        Fault::Purge { at }
-    })
+    let at = storm.store();
+    Some(Fault::Snapshot { at })
+}
+
+fn device_power(storm: &mut Storm) -> Option<Fault> {
+    let one_in = storm.dice.within(1..6);
+    Some(Fault::DevicePower { one_in })
 }
 
 #[cfg(test)]
@@ -342,7 +364,8 @@ mod tests {
             faults.iter().map(|timed| timed.fault.class()).collect()
         };
         let all: BTreeSet<&str> = (0..200).flat_map(classes).collect();
-        assert_eq!(all.len(), CLASSES.len(), "{all:?}");
+        // Regions are cut off by a class of their own, which is a partition, too.
+        assert_eq!(all.len(), CLASSES.len() - 1, "{all:?}");
         for class in all {
             let with = (0..200)
                 .filter(|seed| classes(*seed).contains(class))

@@ -3,7 +3,7 @@
 use tidegate_domain::command::{
     AdvanceWave, ApproveRollout, Base, ChangeMembership, Command, CompleteRollout, CreateRollout,
     EmergencyStop, HaltRollout, LiftStop, PauseRollout, RaiseFloor, RegisterVariant, ResumeRollout,
-    RollBack, RotateKeys, StartRollout, seal,
+    RollBack, RotateKeys, SetClusterConfig, StartRollout, seal,
 };
 use tidegate_domain::config::Member;
 use tidegate_domain::guard::{StopCovers, StopScope};
@@ -11,6 +11,7 @@ use tidegate_domain::id::{
     LogTime, Millis, NodeId, Region, RolloutId, SecurityVersion, StopId, WaveIndex,
 };
 use tidegate_domain::key::Role;
+use tidegate_domain::rollout::Life;
 use tidegate_domain::state::State;
 use tidegate_domain::testing::{
     Fleet, proposed_keys, reason, region, release, rollout, scope, traits,
@@ -90,6 +91,22 @@ impl Operators {
         self.draft("ceremony", command)
     }
 
+    /// What devices of the world need to be let in: their variants, and settings that make things
+    /// happen within a minute.
+    pub fn furnishing(&mut self) -> Vec<Draft> {
+        let mut drafts = Vec::new();
+        for place in REGIONS {
+            let traits = traits(&format!("cam/r1/{place}/none"));
+            drafts.push(self.draft("variant", RegisterVariant { traits }));
+        }
+        let mut config = self.fleet.state.config().clone();
+        config.report_interval = Millis(1_000);
+        config.silence.firmware = Millis(5_000);
+        drafts.push(self.draft("settings", SetClusterConfig { config }));
+        drafts.extend((0..3).map(|_| self.release()));
+        drafts
+    }
+
     /// Who shall be a member of the store.
     pub fn membership(&mut self, wanted: &[Wanted]) -> Draft {
         let member = |node: &Wanted| Member {
@@ -109,11 +126,11 @@ impl Operators {
             return self.hostile();
         }
         let draft = match self.dice.below(20) {
-            0..=4 => self.variant(),
-            5..=8 => self.release(),
-            9 => self.stop(),
-            10 => self.floor(),
-            11 if self.dice.one_in(3) => self.rotation(),
+            0..=1 => self.variant(),
+            2..=4 => self.release(),
+            5 => self.stop(),
+            6 => self.floor(),
+            7 if self.dice.one_in(3) => self.rotation(),
             _ => self.rollout(),
         };
         if self.overheard.len() < OVERHEARD_MAX {
@@ -132,7 +149,9 @@ impl Operators {
     fn release(&mut self) -> Draft {
         self.made += 1;
         let version = 1 + self.dice.below(4);
-        let made = release(&format!("release-{}", self.made)).security_version(version);
+        let made = release(&format!("release-{}", self.made))
+            .version(&format!("1.{}.0", self.made))
+            .security_version(version);
         let command = self.fleet.registration(made);
         self.draft("release", command)
     }
@@ -197,11 +216,34 @@ impl Operators {
         let Some(rollout) = self.dice.pick(&live).copied() else {
             return self.creation();
         };
+        if self.dice.one_in(5) {
+            return self.creation();
+        }
+        let life = self.fleet.state.rollouts().get(&rollout);
+        let life = life.map(|rollout| rollout.life.clone());
+        // Mostly what comes next, sometimes what makes no sense now.
+        let turn = match life {
+            Some(Life::Draft) => 0,
+            Some(Life::Approved) => 1,
+            Some(Life::Running) => 2 + self.dice.below(8),
+            Some(Life::Paused { .. }) => 10,
+            Some(Life::Halted { .. }) => 10 + self.dice.below(2),
+            _ => self.dice.below(12),
+        };
+        let turn = if self.dice.one_in(8) {
+            self.dice.below(12)
+        } else {
+            turn
+        };
+        self.step(rollout, turn)
+    }
+
+    fn step(&mut self, rollout: RolloutId, turn: u64) -> Draft {
         let reason = reason();
-        match self.dice.below(16) {
-            0..=3 => self.draft("approve", ApproveRollout { rollout }),
-            4..=7 => self.draft("start", StartRollout { rollout }),
-            8 => {
+        match turn {
+            0 => self.draft("approve", ApproveRollout { rollout }),
+            1 => self.draft("start", StartRollout { rollout }),
+            2..=4 => {
                 let wave = WaveIndex(u16::try_from(self.dice.below(3)).unwrap_or(0));
                 let advance = AdvanceWave {
                     rollout,
@@ -210,12 +252,11 @@ impl Operators {
                 };
                 self.draft("advance", advance)
             }
+            5 | 6 => self.draft("halt", HaltRollout { rollout, reason }),
+            7 => self.draft("complete", CompleteRollout { rollout }),
             9 => self.draft("pause", PauseRollout { rollout, reason }),
             10 => self.draft("resume", ResumeRollout { rollout, reason }),
-            11 => self.draft("halt", HaltRollout { rollout, reason }),
-            12 => self.draft("roll back", RollBack { rollout, reason }),
-            13 => self.draft("complete", CompleteRollout { rollout }),
-            _ => self.creation(),
+            _ => self.draft("roll back", RollBack { rollout, reason }),
         }
     }
 

@@ -12,11 +12,14 @@ use crate::dice::Dice;
 use crate::record::Kind;
 use crate::schedule::{Fault, Schedule, Spot};
 use crate::world::World;
+use crate::world::machine::Breakable;
 use crate::world::store::Store;
 use crate::world::witness::now_us;
 
 /// How often a fuse is looked at.
 const FUSE_EVERY: Duration = Duration::from_millis(2);
+/// How long a process may take to stop in good order, in ms.
+const STOP_MS: u64 = 4_000;
 
 /// Whoever breaks things. Cheap to clone.
 #[derive(Clone)]
@@ -60,17 +63,15 @@ impl Nemesis {
         self.healed.store(true, Ordering::Relaxed);
         self.world.network.heal();
         for store in self.world.members() {
-            let machine = store.machine.id();
-            Handle::current().resume(machine);
-            set_skew(machine, Skew::NONE);
-            store.disk.mend();
-            store.disk.set_sync_delay(self.world.sync_delay());
-            if store.refused() {
+            store.machine.disk().set_sync_delay(self.world.sync_delay());
+            if store.machine.refused() && store.machine.is_ruined() {
                 self.world.replace(&store);
-            } else if store.position().is_none() {
-                store.kill();
-                store.back_after(0);
+            } else {
+                restore(&store.machine);
             }
+        }
+        for machine in self.world.decisions() {
+            restore(&machine);
         }
         self.world.witness.note("world", Kind::Healed);
     }
@@ -79,21 +80,19 @@ impl Nemesis {
         let fault = self.resolved(fault);
         self.note(&fault);
         match fault.clone() {
-            Fault::Crash { at, for_ms } => self.at(&at, |store| self.crash(&store, for_ms)),
-            Fault::Kill { at, for_ms } => self.at(&at, |store| {
-                store.kill();
-                self.stopped(&store, "killed");
-                store.back_after(for_ms);
+            Fault::Crash { at, for_ms } => self.on(&at, |at| self.crash(&*at, for_ms)),
+            Fault::Kill { at, for_ms } => self.on(&at, |at| {
+                at.kill();
+                self.stopped(at.lane(), "killed");
+                at.back_after(for_ms);
             }),
-            Fault::Restart { at, for_ms } => self.at(&at, |store| self.restart(store, for_ms)),
+            Fault::Restart { at, for_ms } => self.on(&at, |at| self.restart(at, for_ms)),
             Fault::Replace { at } => self.at(&at, |store| {
                 let new = self.world.replace(&store);
-                self.stopped(
-                    &store,
-                    &format!("lost its disk; s{} takes its place", new.id),
-                );
+                let why = format!("lost its disk; s{} takes its place", new.id);
+                self.stopped(store.machine.lane(), &why);
             }),
-            Fault::Pause { at, for_ms } => self.at(&at, |store| self.pause(&store, for_ms)),
+            Fault::Pause { at, for_ms } => self.on(&at, |at| self.pause(at.id(), for_ms)),
             Fault::Cut { from, to, for_ms } => {
                 let (from, to) = (self.machines(&from), self.machines(&to));
                 self.cut(pairs(&from, &to), for_ms);
@@ -115,8 +114,8 @@ impl Nemesis {
                 });
             }
             Fault::Transfer { to } => self.transfer(&to),
-            Fault::Snapshot { at } => self.at(&at, |store| snapshot(&store, false)),
-            Fault::Purge { at } => self.at(&at, |store| snapshot(&store, true)),
+            Fault::Snapshot { at } => self.at(&at, |store| snapshot(&store)),
+            Fault::DevicePower { one_in } => self.world.cut_device_power(one_in),
             Fault::Vote { at, voter } => {
                 self.at(&at, |store| self.world.set_voter(store.spec.id, voter));
             }
@@ -137,13 +136,14 @@ impl Nemesis {
                 sync_us,
                 for_ms,
             } => self.at(&at, |store| {
-                store.disk.set_sync_delay(Duration::from_micros(sync_us));
+                let disk = store.machine.disk().clone();
+                disk.set_sync_delay(Duration::from_micros(sync_us));
                 self.later(for_ms, "slow disk", move |nemesis| {
-                    store.disk.set_sync_delay(nemesis.world.sync_delay());
+                    disk.set_sync_delay(nemesis.world.sync_delay());
                 });
             }),
             Fault::FailSync { at, after } => {
-                self.at(&at, |store| store.disk.fail_sync_after(after));
+                self.at(&at, |store| store.machine.disk().fail_sync_after(after));
             }
             Fault::TearPower { at, after, for_ms } => {
                 self.at(&at, |store| self.tear_power(store, after, for_ms));
@@ -154,26 +154,27 @@ impl Nemesis {
                 place_ppm,
                 bit,
             } => self.at(&at, |store| {
-                let len = store.disk.len(&file);
-                let offset = len * usize::try_from(place_ppm).unwrap_or(0) / 1_000_000;
-                store.disk.flip_bit(&file, offset, bit);
+                store.machine.ruin();
+                let disk = store.machine.disk();
+                let place = usize::try_from(place_ppm).unwrap_or(0);
+                disk.flip_bit(&file, disk.len(&file) * place / 1_000_000, bit);
             }),
             Fault::FullDisk {
                 at,
                 free_bytes,
                 for_ms,
             } => self.at(&at, |store| {
-                let used = store.disk.stats().bytes;
-                store.disk.set_capacity(Some(used + free_bytes));
-                self.later(for_ms, "full disk", move |_| store.disk.set_capacity(None));
+                let disk = store.machine.disk().clone();
+                disk.set_capacity(Some(disk.stats().bytes + free_bytes));
+                self.later(for_ms, "full disk", move |_| disk.set_capacity(None));
             }),
             Fault::Clock {
                 at,
                 rate_ppm,
                 wall_ms,
                 for_ms,
-            } => self.at(&at, |store| {
-                let machine = store.machine.id();
+            } => self.on(&at, |at| {
+                let machine = at.id();
                 let skew = Skew {
                     rate_ppm,
                     wall_offset_ms: wall_ms,
@@ -185,44 +186,44 @@ impl Nemesis {
         }
     }
 
-    fn crash(&self, store: &Store, for_ms: u64) {
-        let mut dice = Dice::new(self.seed ^ now_us(), &store.lane);
-        store.cut_power(&mut dice);
-        self.stopped(store, "lost power");
-        store.back_after(for_ms);
+    fn crash(&self, at: &dyn Breakable, for_ms: u64) {
+        let mut dice = Dice::new(self.seed ^ now_us(), at.lane());
+        at.cut_power(&mut dice);
+        self.stopped(at.lane(), "lost power");
+        at.back_after(for_ms);
     }
 
-    fn restart(&self, store: Store, for_ms: u64) {
-        if !store.ask_to_stop() {
+    fn restart(&self, at: Box<dyn Breakable + Send>, for_ms: u64) {
+        if !at.ask_to_stop() {
             return;
         }
-        self.later(for_ms + 4_000, "restart", move |_| {
-            if store.position().is_none() && !store.refused() {
-                store.kill();
-                store.back_after(0);
+        self.later(for_ms + STOP_MS, "restart", move |_| {
+            if !at.is_up() && !at.refused() {
+                at.kill();
+                at.back_after(0);
             }
         });
     }
 
-    fn pause(&self, store: &Store, for_ms: u64) {
-        let machine = store.machine.id();
+    fn pause(&self, machine: NodeId, for_ms: u64) {
         Handle::current().pause(machine);
         self.later(for_ms, "pause", move |_| Handle::current().resume(machine));
     }
 
     /// The power fails at some change of the disk, or never if it has nothing to do.
     fn tear_power(&self, store: Store, after: u64, for_ms: u64) {
-        store.disk.fail_power_after(after);
+        let machine = store.machine;
+        machine.disk().fail_power_after(after);
         let nemesis = self.clone();
         drop(madsim::task::spawn(async move {
             let gives_up = now_us() + for_ms * 1_000;
-            while !store.lost_power() {
+            while !machine.lost_power() {
                 if now_us() > gives_up || nemesis.is_over() {
-                    return store.disk.mend();
+                    return machine.disk().fail_power_never();
                 }
                 madsim::time::sleep(FUSE_EVERY).await;
             }
-            nemesis.crash(&store, for_ms);
+            nemesis.crash(&machine, for_ms);
         }));
     }
 
@@ -230,13 +231,13 @@ impl Nemesis {
         let (Some(leader), Some(to)) = (self.world.leader(), self.world.store(to)) else {
             return;
         };
-        let Some(raft) = leader.with(|node| node.raft().clone()) else {
+        let Some(raft) = leader.machine.with(|node| node.raft().clone()) else {
             return;
         };
-        drop(leader.machine.spawn(async move {
+        leader.machine.spawn(async move {
             // Whether it succeeds is the cluster's affair.
             let _ = raft.trigger().transfer_leader(to.spec.id).await;
-        }));
+        });
     }
 
     fn cut(&self, links: Vec<(NodeId, NodeId)>, for_ms: u64) {
@@ -275,6 +276,14 @@ impl Nemesis {
         self.healed.load(Ordering::Relaxed)
     }
 
+    /// Does something to a machine, whatever runs on it.
+    fn on(&self, spot: &Spot, strike: impl FnOnce(Box<dyn Breakable + Send>)) {
+        if let Some(machine) = self.world.machine(spot) {
+            strike(machine);
+        }
+    }
+
+    /// Does something to a store node.
     fn at(&self, spot: &Spot, strike: impl FnOnce(Store)) {
         if let Some(store) = self.world.store(spot) {
             strike(store);
@@ -295,8 +304,8 @@ impl Nemesis {
     }
 
     fn machines(&self, spots: &[Spot]) -> Vec<NodeId> {
-        let stores = spots.iter().filter_map(|spot| self.world.store(spot));
-        stores.map(|store| store.machine.id()).collect()
+        let machines = spots.iter().filter_map(|spot| self.world.machine(spot));
+        machines.map(|machine| machine.id()).collect()
     }
 
     /// All links between these and all others, in both directions.
@@ -313,9 +322,9 @@ impl Nemesis {
         self.world.witness.note("world", Kind::Fault { fault });
     }
 
-    fn stopped(&self, store: &Store, why: &str) {
+    fn stopped(&self, lane: &str, why: &str) {
         let why = why.to_owned();
-        self.world.witness.note(&store.lane, Kind::Stopped { why });
+        self.world.witness.note(lane, Kind::Stopped { why });
     }
 }
 
@@ -328,17 +337,24 @@ fn pairs(from: &[NodeId], to: &[NodeId]) -> Vec<(NodeId, NodeId)> {
     all.filter(|(from, to)| from != to).collect()
 }
 
-/// A snapshot at a bad moment, and perhaps the log dropped behind it.
-fn snapshot(store: &Store, purge: bool) {
-    let Some(raft) = store.with(|node| node.raft().clone()) else {
+/// A snapshot at a bad moment; the log is dropped behind it, as far as the settings say.
+fn snapshot(store: &Store) {
+    let Some(raft) = store.machine.with(|node| node.raft().clone()) else {
         return;
     };
-    drop(store.machine.spawn(async move {
-        let trigger = raft.trigger();
+    store.machine.spawn(async move {
         // A node that stops meanwhile takes no snapshot.
-        let taken = trigger.snapshot().await;
-        if taken.is_ok() && purge {
-            let _ = trigger.purge_log(u64::MAX).await;
-        }
-    }));
+        let _ = raft.trigger().snapshot().await;
+    });
+}
+
+/// A machine runs again, and as it should.
+fn restore(machine: &impl Breakable) {
+    Handle::current().resume(machine.id());
+    set_skew(machine.id(), Skew::NONE);
+    machine.disk().mend();
+    if !machine.is_up() {
+        machine.kill();
+        machine.back_after(0);
+    }
 }

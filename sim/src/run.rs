@@ -118,7 +118,14 @@ async fn story(schedule: Schedule, witness: Witness) -> Duration {
 async fn calm(schedule: &Schedule, world: &World, nemesis: &Nemesis) {
     nemesis.heal();
     let deadline_us = now_us() + LIVE_MS * 1_000;
-    world.witness.see(&Seen::Healed { deadline_us });
+    let awaited: &[&str] = match schedule.load.devices {
+        0 => &["a command", "a read", "agreement"],
+        _ => &["a command", "a read", "agreement", "a lease"],
+    };
+    world.witness.see(&Seen::Healed {
+        deadline_us,
+        awaited,
+    });
     let over_us = now_us() + schedule.calm_ms * 1_000;
     let known = world.witness.entries_known();
     world

@@ -110,6 +110,11 @@ impl SimDisk {
         self.device().faults.power_fails_after = Some(changes);
     }
 
+    /// Takes [`SimDisk::fail_power_after`] back.
+    pub fn fail_power_never(&self) {
+        self.device().faults.power_fails_after = None;
+    }
+
     /// The sync after the next `syncs` answers EIO and drops what it should have persisted, as
     /// Linux does: a second sync then succeeds although the bytes are lost.
     pub fn fail_sync_after(&self, syncs: u64) {

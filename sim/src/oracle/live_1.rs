@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 
 use super::{Chain, Oracle, Seen, Verdict};
 
-/// What must happen again after healing: a command is acknowledged, a quorum confirms a read, and
-/// every client's view moves.
-const AWAITED: [&str; 3] = ["a command", "a read", "agreement"];
-
 /// Waits for progress after healing.
 #[derive(Debug, Default)]
 pub(super) struct Live1 {
     deadline_us: Option<u64>,
+    awaited: Vec<&'static str>,
     /// When each first happened after healing.
     happened: BTreeMap<String, u64>,
 }
@@ -23,7 +20,13 @@ impl Oracle for Live1 {
 
     fn see(&mut self, at_us: u64, seen: &Seen<'_>, _: &Chain) -> Verdict {
         match seen {
-            Seen::Healed { deadline_us } => self.deadline_us = Some(*deadline_us),
+            Seen::Healed {
+                deadline_us,
+                awaited,
+            } => {
+                self.deadline_us = Some(*deadline_us);
+                self.awaited = awaited.to_vec();
+            }
             Seen::Progress { what } if self.deadline_us.is_some() => {
                 self.happened.entry((*what).to_owned()).or_insert(at_us);
             }
@@ -36,8 +39,8 @@ impl Oracle for Live1 {
         let Some(deadline_us) = self.deadline_us else {
             return Ok(());
         };
-        for what in AWAITED {
-            match self.happened.get(what) {
+        for what in &self.awaited {
+            match self.happened.get(*what) {
                 Some(at_us) if *at_us <= deadline_us => {}
                 Some(at_us) => {
                     let late = (at_us - deadline_us) / 1_000;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_domain::{Outcome, Rejection};
+use tidegate_domain::Outcome;
 use tidegate_raft_store::storage::Asked;
 
 use super::{Chain, Oracle, Seen, Verdict};
@@ -123,9 +123,9 @@ impl Log2 {
             if first == index || !first_accepted {
                 continue;
             }
-            if !matches!(outcome, Outcome::Rejected(Rejection::AlreadyApplied { .. })) {
+            if matches!(outcome, Outcome::Accepted(_)) {
                 return Err(format!(
-                    "entry {first} came again as entry {index}: {outcome:?}"
+                    "the command of entry {first} was applied again as entry {index}"
                 ));
             }
         }

@@ -7,11 +7,14 @@
 mod apply_1;
 mod chain;
 mod domain;
+mod floor_2;
+mod halt_1;
 mod live_1;
 mod log_1;
 mod log_2;
 mod read_1;
 mod read_2;
+mod wave_3;
 
 use std::collections::BTreeSet;
 
@@ -87,16 +90,50 @@ pub enum Seen<'a> {
         /// What is wrong with it.
         what: &'a str,
     },
+    /// A device was told something.
+    Told {
+        /// The decision node.
+        lane: &'a str,
+        /// The device.
+        device: &'a str,
+        /// The region of the device's variant.
+        place: &'a str,
+        /// When it asked, in µs of simulated time.
+        asked_us: u64,
+        /// What it was told.
+        answer: &'a Answer,
+    },
     /// All faults are over.
     Healed {
         /// By when, in µs of simulated time, everything must have made progress.
         deadline_us: u64,
+        /// What must happen again.
+        awaited: &'a [&'static str],
     },
     /// Something that must happen again after healing did.
     Progress {
         /// What.
         what: &'a str,
     },
+}
+
+/// What a device was told, as far as oracles care.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    /// It was offered something; otherwise sent back to something, or given nothing.
+    pub is_offer: bool,
+    /// Number of the rollout; absent for a baseline.
+    pub rollout: Option<u64>,
+    /// Its wave, from 0.
+    pub wave: Option<u32>,
+    /// Security version of what it was given.
+    pub security_version: Option<u64>,
+    /// The floor as the node sees it.
+    pub floor: Option<u64>,
+    /// Security version that the device runs.
+    pub running: u64,
+    /// Audit entries that the cited snapshot covers.
+    pub entries: Option<u64>,
 }
 
 /// A broken invariant.
@@ -144,6 +181,9 @@ impl Panel {
             Box::new(apply_1::Apply1::default()),
             Box::new(read_1::Read1::default()),
             Box::new(read_2::Read2::default()),
+            Box::new(halt_1::Halt1::default()),
+            Box::new(wave_3::Wave3::default()),
+            Box::new(floor_2::Floor2::default()),
             Box::new(live_1::Live1::default()),
         ];
         Self {
@@ -156,17 +196,28 @@ impl Panel {
 
     /// Tells every oracle; answers what is newly broken.
     pub fn see(&mut self, at_us: u64, seen: &Seen<'_>) -> Vec<Violation> {
+        let Seen::Entries { lane, entries } = seen else {
+            let found = self.ask(at_us, seen);
+            return self.keep(found);
+        };
+        // One by one, so that oracles see every state on the way.
         let mut found = Vec::new();
-        if let Seen::Entries { entries, .. } = seen {
+        for entries in entries.chunks(1) {
             found.extend(self.chain.extend(entries));
+            found.extend(self.ask(at_us, &Seen::Entries { lane, entries }));
         }
+        self.keep(found)
+    }
+
+    fn ask(&mut self, at_us: u64, seen: &Seen<'_>) -> Vec<Violation> {
+        let mut found = Vec::new();
         for oracle in &mut self.oracles {
             if let Err(detail) = oracle.see(at_us, seen, &self.chain) {
                 let id = oracle.id();
                 found.push(Violation { id, detail });
             }
         }
-        self.keep(found)
+        found
     }
 
     /// Ends the run; answers what is newly broken.

@@ -14,6 +14,12 @@ impl Spot {
     /// Whoever leads when the fault strikes.
     pub const LEADER: &'static str = "leader";
 
+    /// The spot of a decision node.
+    #[must_use]
+    pub fn decision(number: u8) -> Self {
+        Self(format!("d{number}"))
+    }
+
     /// The spot of a store node.
     #[must_use]
     pub fn store(id: u64) -> Self {
@@ -91,8 +97,8 @@ pub enum Fault {
     Transfer { to: Spot },
     /// The node takes a snapshot now.
     Snapshot { at: Spot },
-    /// The node takes a snapshot and drops its log up to there.
-    Purge { at: Spot },
+    /// One device in so many loses power, and forgets what it had not installed.
+    DevicePower { one_in: u64 },
     /// Operators make a learner of a voter, or a voter of a learner.
     Vote { at: Spot, voter: bool },
 }
@@ -120,7 +126,7 @@ impl Fault {
             Self::Clock { .. } => "clock",
             Self::Transfer { .. } => "transfer",
             Self::Snapshot { .. } => "snapshot",
-            Self::Purge { .. } => "purge",
+            Self::DevicePower { .. } => "device power",
             Self::Vote { .. } => "membership",
         }
     }
@@ -140,12 +146,11 @@ impl Fault {
             | Self::FullDisk { at, .. }
             | Self::Clock { at, .. }
             | Self::Snapshot { at }
-            | Self::Purge { at }
             | Self::Vote { at, .. }
             | Self::Transfer { to: at } => vec![at],
             Self::Cut { from, to, .. } => from.iter_mut().chain(to).collect(),
             Self::Isolate { these, .. } | Self::Flap { these, .. } => these.iter_mut().collect(),
-            Self::Loss { .. } | Self::Delay { .. } => Vec::new(),
+            Self::Loss { .. } | Self::Delay { .. } | Self::DevicePower { .. } => Vec::new(),
         }
     }
 }
@@ -170,7 +175,7 @@ impl fmt::Display for Fault {
             | Self::Kill { at, for_ms }
             | Self::Restart { at, for_ms }
             | Self::Pause { at, for_ms } => write!(f, " {at} for {for_ms} ms"),
-            Self::Replace { at } | Self::Snapshot { at } | Self::Purge { at } => {
+            Self::Replace { at } | Self::Snapshot { at } => {
                 write!(f, " {at}")
             }
             Self::Cut { from, to, for_ms } => {
@@ -211,6 +216,7 @@ impl fmt::Display for Fault {
                 for_ms,
             } => write!(f, " {at} {rate_ppm} ppm {wall_ms:+} ms for {for_ms} ms"),
             Self::Transfer { to } => write!(f, " to {to}"),
+            Self::DevicePower { one_in } => write!(f, " one in {one_in}"),
             Self::Vote { at, voter } => write!(f, " {at} voter={voter}"),
         }
     }

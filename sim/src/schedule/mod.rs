@@ -91,6 +91,10 @@ pub struct Load {
     pub reader_pause_ms: u64,
     /// Clients that follow the store and hold a lease.
     pub followers: u8,
+    /// Devices, over all regions.
+    pub devices: u32,
+    /// About how often a device checks in, in ms; at least 1.
+    pub check_in_ms: u64,
 }
 
 impl Schedule {
@@ -144,6 +148,15 @@ impl WorldSpec {
             snapshot_every: 100,
             sync_us: 1_000,
         }
+    }
+
+    /// How many decision nodes there are.
+    #[must_use]
+    pub fn decision_nodes(&self) -> u8 {
+        self.regions
+            .iter()
+            .map(|region| region.decision_nodes)
+            .sum()
     }
 
     /// The store nodes with their regions, in the order of their numbers: voters, then learners.

@@ -194,6 +194,13 @@ pub(crate) async fn found(client: Client, crew: Crew) {
         madsim::time::sleep(Duration::from_millis(200)).await;
     }
     see(&client, &store, &crew).await;
+    let furnishing = lock(&crew).furnishing();
+    for draft in furnishing {
+        while client.propose(&store, &draft).await.is_none() {
+            madsim::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    see(&client, &store, &crew).await;
 }
 
 /// Lets all operators see what one of them looked up.

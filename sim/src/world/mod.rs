@@ -1,6 +1,9 @@
 //! The machines: production code, unmodified, on simulated network, clocks and disks.
 
 mod client;
+mod decision;
+mod devices;
+pub(crate) mod machine;
 pub(crate) mod network;
 pub(crate) mod store;
 pub(crate) mod witness;
@@ -12,13 +15,16 @@ use std::time::Duration;
 use madsim::task::NodeId;
 
 use self::client::{Client, Crew, Roll};
+use self::decision::Decision;
+use self::devices::Pool;
+use self::machine::{Breakable, Machine};
 use self::network::Network;
 use self::store::Store;
 use self::witness::Witness;
 use crate::dice::Dice;
 use crate::load::{Operators, Wanted};
 use crate::oracle::Seen;
-use crate::schedule::{Schedule, Spot, StoreSpec, WorldSpec};
+use crate::schedule::{Load, Schedule, Spot, StoreSpec, WorldSpec};
 
 /// Between two looks at every machine.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -32,6 +38,8 @@ pub(crate) struct World {
     /// Store machines by number; those that were replaced stay, switched off.
     stores: Arc<Mutex<BTreeMap<u64, Store>>>,
     roll: Roll,
+    decisions: Arc<Mutex<Vec<Decision>>>,
+    pools: Vec<Pool>,
     clients: Vec<Client>,
 }
 
@@ -54,6 +62,8 @@ impl World {
             network: Network::new(),
             stores: Arc::new(Mutex::new(stores)),
             roll: Arc::new(Mutex::new(roll)),
+            decisions: Arc::default(),
+            pools: Vec::new(),
             clients: Vec::new(),
             spec: Arc::new(spec),
             witness,
@@ -61,6 +71,7 @@ impl World {
         drop(madsim::task::spawn(look_after(world.clone())));
         let crew = Arc::new(Mutex::new(Operators::new(seed)));
         world.found(&crew).await;
+        world.decide();
         world.put_under_load(schedule, &crew);
         world
     }
@@ -95,6 +106,48 @@ impl World {
             let client = self.client(&format!("f{number}"));
             client.run(client::follow);
         }
+        self.connect_devices(schedule);
+    }
+
+    /// Switches the decision nodes on.
+    fn decide(&mut self) {
+        let mut places = Vec::new();
+        for region in &self.spec.regions {
+            places.extend((0..region.decision_nodes).map(|_| region.name.clone()));
+        }
+        let stores: Vec<StoreSpec> = self.spec.stores();
+        for (number, place) in (1..).zip(places) {
+            let near = stores.iter().filter(|store| store.region == place);
+            let far = stores.iter().filter(|store| store.region != place);
+            let known = near.chain(far).map(|store| store::member(store).addr);
+            let decision = Decision::build(number, &place, known.collect(), &self.witness);
+            lock(&self.decisions).push(decision);
+        }
+    }
+
+    /// Two gateways, each with half of the devices and a stream to every decision node.
+    fn connect_devices(&mut self, schedule: &Schedule) {
+        let Load {
+            devices,
+            check_in_ms,
+            ..
+        } = schedule.load;
+        let places: Vec<String> = self.spec.regions.iter().map(|r| r.name.clone()).collect();
+        let nodes: Vec<_> = (1..=self.spec.decision_nodes())
+            .map(|number| (format!("d{number}"), decision::address(number)))
+            .collect();
+        for name in ["p1", "p2"] {
+            let dice = Dice::new(schedule.seed, name);
+            let (places, nodes) = (&places, nodes.clone());
+            let pool = Pool::new(name, devices / 2, places, nodes, dice, &self.witness);
+            self.pools.push(pool.clone());
+            self.client(name).run(|_| pool.run(check_in_ms));
+        }
+    }
+
+    /// One device in so many loses power.
+    pub(crate) fn cut_device_power(&self, one_in: u64) {
+        self.pools.iter().for_each(|pool| pool.cut_power(one_in));
     }
 
     /// Another client machine. Each begins at another store node.
@@ -115,6 +168,21 @@ impl World {
         }
         let id: u64 = at.0.strip_prefix('s')?.parse().ok()?;
         self.member(id)
+    }
+
+    /// The machine at a spot, whatever runs on it.
+    pub(crate) fn machine(&self, at: &Spot) -> Option<Box<dyn Breakable + Send>> {
+        if let Some(store) = self.store(at) {
+            return Some(Box::new(store.machine));
+        }
+        let machine = self.decisions().into_iter().find(|m| m.lane() == at.0)?;
+        Some(Box::new(machine))
+    }
+
+    /// All machines with a decision node.
+    pub(crate) fn decisions(&self) -> Vec<Machine<tidegate_decision::node::Node>> {
+        let decisions = lock(&self.decisions);
+        decisions.iter().map(|node| node.machine.clone()).collect()
     }
 
     pub(crate) fn leader(&self) -> Option<Store> {
@@ -144,8 +212,8 @@ impl World {
 
     /// Writes a machine off: a new one in the same region takes its place, under a new number.
     pub(crate) fn replace(&self, store: &Store) -> StoreSpec {
-        store.kill();
-        store.disk.wipe();
+        store.machine.kill();
+        store.machine.disk().wipe();
         let spec = {
             let mut roll = self.roll();
             let voter = roll.remove(&store.spec.id).is_some_and(|node| node.voter);
@@ -171,16 +239,18 @@ impl World {
     /// The machines that the network connects to these store machines from outside.
     pub(crate) fn everyone_but(&self, these: &[NodeId]) -> Vec<NodeId> {
         let stores: Vec<NodeId> = self.lock().values().map(|s| s.machine.id()).collect();
+        let decisions = self.decisions();
+        let decisions = decisions.iter().map(Breakable::id);
         let clients = self.clients.iter().map(|client| client.machine().id());
-        let all = stores.into_iter().chain(clients);
+        let all = stores.into_iter().chain(decisions).chain(clients);
         all.filter(|id| !these.contains(id)).collect()
     }
 
     /// Shows the oracles the whole audit log of every node that runs.
     pub(crate) fn show_logs(&self) {
         for store in self.members() {
-            if let Some(state) = store.with(|node| node.state().clone()) {
-                store::show_entries(&self.witness, &store.lane, &state, 0);
+            if let Some(state) = store.machine.with(|node| node.state().clone()) {
+                store::show_entries(&self.witness, store.machine.lane(), &state, 0);
             }
         }
     }
@@ -205,12 +275,17 @@ impl World {
     }
 
     fn roll(&self) -> MutexGuard<'_, BTreeMap<u64, Wanted>> {
-        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.roll)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Store>> {
-        self.stores.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.stores)
     }
+}
+
+// Plain data, valid at every step: a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn wanted(store: &StoreSpec) -> Wanted {
@@ -227,6 +302,10 @@ async fn look_after(world: World) {
     loop {
         for store in world.members() {
             store.look_after(&world.witness);
+        }
+        let decisions = lock(&world.decisions).clone();
+        for decision in decisions {
+            decision.look_after(&world.witness);
         }
         madsim::time::sleep(LOOK_EVERY).await;
     }

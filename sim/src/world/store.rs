@@ -1,10 +1,10 @@
 //! A machine with a store node: what is wired up here is what the binary wires up.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use madsim::runtime::{Handle, NodeHandle};
 use openraft_rt::watch::WatchReceiver as _;
 use tidegate_domain::key::Role;
 use tidegate_domain::testing::{Fleet, Keyring};
@@ -12,11 +12,10 @@ use tidegate_raft_store::config::{KeyFiles, NodeConfig, NodeLimits, Peer, RaftTi
 use tidegate_raft_store::storage::{Position, StateStore};
 use tidegate_raft_store::{Listener, Member, Node, NodeKeys};
 use tidegate_runtime::Host;
-use tidegate_runtime::disk::{Disk, SimDisk};
-use tokio::sync::oneshot;
+use tidegate_runtime::disk::SimDisk;
 
-use super::witness::{Witness, now_us};
-use crate::dice::Dice;
+use super::machine::{Breakable as _, Machine, Process};
+use super::witness::Witness;
 use crate::oracle::Seen;
 use crate::record::Kind;
 use crate::schedule::{StoreSpec, WorldSpec};
@@ -26,40 +25,17 @@ const PORT: u16 = 7_000;
 /// Bytes of entries that are read at once for the oracles.
 const READ_BYTES: usize = 64 << 20;
 /// How long whatever starts processes on a machine waits after one died by itself.
-const RESPAWN_US: u64 = 1_000_000;
+const RESPAWN_MS: u64 = 1_000;
+/// How long it waits after one refused to start.
+const RETRY_MS: u64 = 3_000;
 
-/// A machine, what survives its crashes, and the process that runs on it now.
+/// A store node of the world. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Store {
     pub(crate) spec: StoreSpec,
-    pub(crate) lane: String,
-    pub(crate) machine: Arc<NodeHandle>,
-    pub(crate) disk: SimDisk,
-    process: Process,
-    /// When it is started again if it is down, in µs; never if there is none.
-    back_at_us: Arc<Mutex<Option<u64>>>,
-}
-
-/// What runs on a machine now. Cheap to clone; clones are the same.
-#[derive(Clone, Default)]
-struct Process(Arc<Mutex<Running>>);
-
-impl Process {
-    fn running(&self) -> MutexGuard<'_, Running> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[derive(Default)]
-struct Running {
-    node: Option<Node>,
-    /// The disk as this process sees it; dead once the power failed.
-    mount: Option<Arc<dyn Disk>>,
-    stop: Option<oneshot::Sender<()>>,
-    /// It was started and refused.
-    refused: bool,
+    pub(crate) machine: Machine<Node>,
     /// It led when it was last looked at.
-    led: bool,
+    led: Arc<AtomicBool>,
 }
 
 /// What a node is started with, every time.
@@ -68,7 +44,7 @@ struct Boot {
     config: NodeConfig,
     keys: NodeKeys,
     disk: SimDisk,
-    process: Process,
+    process: Process<Node>,
     witness: Witness,
 }
 
@@ -103,100 +79,52 @@ impl Store {
             process: process.clone(),
             witness: witness.clone(),
         });
-        let machine = Handle::current()
-            .create_node()
-            .name(&lane)
-            .ip(address(spec.id).ip())
-            .init(move || Arc::clone(&boot).run())
-            .build();
+        let life = move || Arc::clone(&boot).run();
         Self {
+            machine: Machine::build(&lane, address(spec.id), disk, process, life),
             spec,
-            lane,
-            machine: Arc::new(machine),
-            disk,
-            process,
-            back_at_us: Arc::default(),
+            led: Arc::default(),
         }
     }
 
-    /// Looks at the running process, if there is one.
-    pub(crate) fn with<T>(&self, look: impl FnOnce(&Node) -> T) -> Option<T> {
-        self.process.running().node.as_ref().map(look)
-    }
-
     pub(crate) fn leads(&self) -> bool {
-        self.with(Node::is_leader).unwrap_or(false)
+        self.machine.with(Node::is_leader).unwrap_or(false)
     }
 
     pub(crate) fn position(&self) -> Option<Position> {
-        self.with(|node| node.state().position())
-    }
-
-    /// Whether the process was started and found its disk unusable.
-    pub(crate) fn refused(&self) -> bool {
-        self.process.running().refused
-    }
-
-    /// The machine loses power, and with it what was not synced.
-    pub(crate) fn cut_power(&self, dice: &mut Dice) {
-        // The disk first: killing the node drops its databases, which would close in good order.
-        self.disk.lose_power(&mut || dice.number());
-        self.down();
-    }
-
-    /// The process dies and the machine lives.
-    pub(crate) fn kill(&self) {
-        self.disk.kill();
-        self.down();
-    }
-
-    fn down(&self) {
-        Handle::current().kill(self.machine.id());
-        let gone = std::mem::take(&mut *self.process.running());
-        drop(gone);
-        *self.back_at() = None;
-    }
-
-    /// Starts the machine again after a while.
-    pub(crate) fn back_after(&self, length_ms: u64) {
-        *self.back_at() = Some(now_us() + length_ms * 1_000);
-    }
-
-    /// Tells the process to stop in good order; answers whether there was one.
-    pub(crate) fn ask_to_stop(&self) -> bool {
-        let stop = self.process.running().stop.take();
-        stop.is_some_and(|stop| stop.send(()).is_ok())
+        self.machine.with(|node| node.state().position())
     }
 
     /// What whoever starts processes on this machine does every now and then, and what an observer
     /// sees from outside.
     pub(crate) fn look_after(&self, witness: &Witness) {
-        let back_at = *self.back_at();
-        if back_at.is_some_and(|at| at <= now_us()) {
-            *self.back_at() = None;
-            Handle::current().restart(self.machine.id());
+        if self.machine.start_if_due() {
             return;
         }
+        let lane = self.machine.lane();
+        if self.machine.refused() && !self.machine.is_due() {
+            self.machine.back_after(RETRY_MS);
+        }
         if let Some(why) = self.died() {
-            witness.note(&self.lane, Kind::Stopped { why });
-            self.kill();
-            *self.back_at() = Some(now_us() + RESPAWN_US);
+            witness.note(lane, Kind::Stopped { why });
+            self.machine.kill();
+            self.machine.back_after(RESPAWN_MS);
             return;
         }
         let (leads, term) = self
+            .machine
             .with(|node| (node.is_leader(), term(node)))
             .unwrap_or_default();
-        let led = std::mem::replace(&mut self.process.running().led, leads);
-        match (led, leads) {
-            (false, true) => witness.note(&self.lane, Kind::Leader { term }),
-            (true, false) => witness.note(&self.lane, Kind::Deposed),
+        match (self.led.swap(leads, Ordering::Relaxed), leads) {
+            (false, true) => witness.note(lane, Kind::Leader { term }),
+            (true, false) => witness.note(lane, Kind::Deposed),
             _ => {}
         }
     }
 
     /// Why the process is no use any more, if it is so.
     fn died(&self) -> Option<String> {
-        self.with(|node| {
+        self.machine.with(|node| {
             let metrics = node.raft().metrics();
             let metrics = metrics.borrow_watched();
             metrics
@@ -205,18 +133,6 @@ impl Store {
                 .err()
                 .map(ToString::to_string)
         })?
-    }
-
-    /// Whether the power failed under the process.
-    pub(crate) fn lost_power(&self) -> bool {
-        let mount = self.process.running().mount.clone();
-        mount.is_some_and(|mount| mount.free_bytes().is_err())
-    }
-
-    fn back_at(&self) -> MutexGuard<'_, Option<u64>> {
-        self.back_at_us
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -228,25 +144,18 @@ impl Boot {
     /// One life of the process.
     async fn run(self: Arc<Self>) {
         let host = Host::system(self.disk.mount());
-        let mount = Arc::clone(&host.disk);
+        let refuse = |why: &str| self.process.refuse(&self.witness, &self.lane, why);
         let listener = match Listener::bind(self.config.listen) {
             Ok(listener) => listener,
-            Err(error) => return self.refuse(&error.to_string()),
+            Err(error) => return refuse(&error.to_string()),
         };
-        let started = Node::start(self.config.clone(), self.keys.clone(), listener, host).await;
-        let node = match started {
+        let (config, keys) = (self.config.clone(), self.keys.clone());
+        let node = match Node::start(config, keys, listener, host.clone()).await {
             Ok(node) => node,
-            Err(error) => return self.refuse(&error.to_string()),
+            Err(error) => return refuse(&error.to_string()),
         };
         let state = node.state().clone();
-        let (stop, stopped) = oneshot::channel();
-        *self.process.running() = Running {
-            node: Some(node),
-            mount: Some(mount),
-            stop: Some(stop),
-            refused: false,
-            led: false,
-        };
+        let stopped = self.process.serves(node, &host);
         let entries = state.position().entries;
         self.witness.note(&self.lane, Kind::Started { entries });
         tokio::select! {
@@ -256,20 +165,13 @@ impl Boot {
         }
     }
 
-    fn refuse(&self, why: &str) {
-        self.process.running().refused = true;
-        let why = why.to_owned();
-        self.witness.note(&self.lane, Kind::Refused { why });
-    }
-
     async fn stop(&self) {
-        let node = self.process.running().node.take();
-        let why = match node {
-            Some(node) => match node.stop().await {
-                Ok(()) => "stopped in good order".to_owned(),
-                Err(error) => format!("stopped, {error}"),
-            },
-            None => return,
+        let Some(node) = self.process.take() else {
+            return;
+        };
+        let why = match node.stop().await {
+            Ok(()) => "stopped in good order".to_owned(),
+            Err(error) => format!("stopped, {error}"),
         };
         self.witness.note(&self.lane, Kind::Stopped { why });
     }

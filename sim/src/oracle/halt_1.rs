@@ -1,0 +1,90 @@
+//! HALT-1: after a halt or stop commits, no node sends an offer that it bars later than the lease.
+//!
+//! An answer leaves a node between the moment at which the device asked and that at which it hears:
+//! an offer is surely late when even the question came after the bound.
+
+use std::collections::BTreeMap;
+
+use tidegate_domain::guard::StopScope;
+use tidegate_domain::id::{Region, RolloutId};
+use tidegate_domain::rollout::Life;
+
+use super::{Chain, Oracle, Seen, Verdict};
+
+/// Knows since when, in true time, each rollout and region is barred.
+#[derive(Debug, Default)]
+pub(super) struct Halt1 {
+    /// In µs; the first node to apply the halt committed it no later.
+    halted: BTreeMap<RolloutId, u64>,
+    stopped: BTreeMap<Region, u64>,
+}
+
+impl Oracle for Halt1 {
+    fn id(&self) -> &'static str {
+        "HALT-1"
+    }
+
+    fn see(&mut self, at_us: u64, seen: &Seen<'_>, chain: &Chain) -> Verdict {
+        match seen {
+            Seen::Entries { .. } => self.follow(at_us, chain),
+            Seen::Told {
+                lane,
+                device,
+                place,
+                asked_us,
+                answer,
+            } if answer.is_offer => {
+                let bound_us = chain.state().config().lease.0 * 1_000;
+                let halted = answer
+                    .rollout
+                    .and_then(|id| self.halted.get(&RolloutId(id)));
+                let region = Region::new(*place).ok();
+                let stopped = region.and_then(|region| self.stopped.get(&region));
+                for since in [halted, stopped].into_iter().flatten() {
+                    if *asked_us > since + bound_us {
+                        let late = (asked_us - since) / 1_000;
+                        return Err(format!(
+                            "{lane} offered rollout {:?} to {device} of region {place} {late} ms \
+                             after it was barred",
+                            answer.rollout
+                        ));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Halt1 {
+    fn follow(&mut self, at_us: u64, chain: &Chain) {
+        let state = chain.state();
+        for (id, rollout) in state.rollouts().iter() {
+            match rollout.life {
+                Life::Halted { .. } | Life::RollingBack { .. } | Life::RolledBack { .. } => {
+                    self.halted.entry(*id).or_insert(at_us);
+                }
+                Life::Draft
+                | Life::Approved
+                | Life::Running
+                | Life::Paused { .. }
+                | Life::Superseded { .. }
+                | Life::Completed { .. } => {
+                    self.halted.remove(id);
+                }
+            }
+        }
+        let stops = state.stops().iter();
+        let regions: Vec<Region> = stops
+            .filter_map(|(_, stop)| match &stop.scope {
+                StopScope::Region(region) => Some(region.clone()),
+                StopScope::Fleet | StopScope::Variants(_) => None,
+            })
+            .collect();
+        self.stopped.retain(|region, _| regions.contains(region));
+        for region in regions {
+            self.stopped.entry(region).or_insert(at_us);
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Devices: many light ones on a machine, behind a gateway with one stream to each decision node.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::stream;
+use madsim::time::{sleep, timeout};
+use tidegate_proto::v1::decision_client::DecisionClient;
+use tidegate_proto::v1::{self, OutcomeKind, OutcomeStatus, Verdict};
+use tokio::sync::mpsc;
+use tonic::Status;
+use tonic::transport::Channel;
+
+use super::witness::{Witness, now_us};
+use crate::dice::Dice;
+use crate::oracle::{Answer, Seen};
+use crate::record::Kind;
+
+/// How long a gateway waits for a connection, an answer, or a word.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two attempts of a gateway to connect.
+const AGAIN: Duration = Duration::from_millis(300);
+/// Between two looks for an outcome to report.
+const REPORT_EVERY: Duration = Duration::from_millis(100);
+/// Most check-ins on their way on one stream.
+const UNDER_WAY_MAX: usize = 64;
+
+/// A gateway and its devices. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Pool {
+    nodes: Arc<Vec<(String, SocketAddr)>>,
+    inner: Arc<Mutex<Inner>>,
+    witness: Witness,
+}
+
+struct Inner {
+    devices: Vec<Device>,
+    dice: Dice,
+    /// The stream to each decision node that is connected.
+    streams: BTreeMap<usize, mpsc::Sender<v1::CheckInRequest>>,
+}
+
+/// One device. It installs what it is offered after it was told twice.
+struct Device {
+    id: String,
+    place: String,
+    version: String,
+    security_version: u64,
+    sequence: u64,
+    /// When the last check-in was sent, in µs, until it is answered.
+    asked_us: u64,
+    offer: Option<v1::Offer>,
+    outcome: Option<v1::OutcomeReport>,
+    told: String,
+}
+
+impl Pool {
+    /// So many devices, and the decision nodes that their gateway knows.
+    pub(crate) fn new(
+        name: &str,
+        count: u32,
+        places: &[String],
+        nodes: Vec<(String, SocketAddr)>,
+        dice: Dice,
+        witness: &Witness,
+    ) -> Self {
+        let device = |(number, place): (u32, &String)| Device {
+            id: format!("{name}-{number}"),
+            place: place.clone(),
+            version: "1.0.0".to_owned(),
+            security_version: 1,
+            sequence: 0,
+            asked_us: 0,
+            offer: None,
+            outcome: None,
+            told: String::new(),
+        };
+        let devices = (0..count).zip(places.iter().cycle()).map(device).collect();
+        Self {
+            nodes: Arc::new(nodes),
+            inner: Arc::new(Mutex::new(Inner {
+                devices,
+                dice,
+                streams: BTreeMap::new(),
+            })),
+            witness: witness.clone(),
+        }
+    }
+
+    /// Lets every device check in about once in so many ms, for as long as the run lasts.
+    pub(crate) async fn run(self, every_ms: u64) {
+        for number in 0..self.nodes.len() {
+            drop(madsim::task::spawn(self.clone().connect(number)));
+        }
+        drop(madsim::task::spawn(self.clone().report()));
+        let count = self.lock().devices.len().max(1) as u64;
+        let step = Duration::from_micros(every_ms * 1_000 / count);
+        for turn in 0.. {
+            sleep(step).await;
+            self.lock().ask(turn);
+        }
+    }
+
+    /// Some devices lose power: what was not installed yet is forgotten.
+    pub(crate) fn cut_power(&self, one_in: u64) {
+        let mut inner = self.lock();
+        let Inner { devices, dice, .. } = &mut *inner;
+        for device in devices {
+            if dice.one_in(one_in) {
+                device.offer = None;
+                device.outcome = None;
+            }
+        }
+    }
+
+    /// Keeps a stream to one decision node.
+    async fn connect(self, number: usize) {
+        loop {
+            // However it ends, it is begun anew.
+            let _ = self.stream(number).await;
+            self.lock().streams.remove(&number);
+            sleep(AGAIN).await;
+        }
+    }
+
+    async fn stream(&self, number: usize) -> Result<(), Status> {
+        let (lane, address) = &self.nodes[number];
+        let silent = |_| Status::deadline_exceeded("silent");
+        let mut client = timeout(PATIENCE, client(*address))
+            .await
+            .map_err(silent)??;
+        let (sender, receiver) = mpsc::channel(UNDER_WAY_MAX);
+        let requests = stream::unfold(receiver, |mut receiver| async move {
+            let request = receiver.recv().await?;
+            Some((request, receiver))
+        });
+        let opened = timeout(PATIENCE, client.check_in_stream(Box::pin(requests)));
+        let mut answers = opened.await.map_err(silent)??.into_inner();
+        self.lock().streams.insert(number, sender);
+        loop {
+            let answer = timeout(PATIENCE, answers.message())
+                .await
+                .map_err(silent)??;
+            let Some(answer) = answer else {
+                return Ok(());
+            };
+            self.hear(lane, &answer);
+        }
+    }
+
+    fn hear(&self, lane: &str, answer: &v1::CheckInResponse) {
+        let mut inner = self.lock();
+        let Inner { devices, dice, .. } = &mut *inner;
+        let Some(device) = devices
+            .iter_mut()
+            .find(|device| device.id == answer.device_id)
+        else {
+            return;
+        };
+        if answer.sequence != device.sequence {
+            // Too late: the device asked again meanwhile.
+            return;
+        }
+        self.show(lane, device, answer);
+        device.hear(answer, dice);
+    }
+
+    fn show(&self, lane: &str, device: &mut Device, answer: &v1::CheckInResponse) {
+        let verdict = format!("{:?}", answer.verdict()).to_lowercase();
+        let offer = answer.offer.as_ref();
+        let release = offer.map(|offer| offer.release.clone()).unwrap_or_default();
+        let told = format!("{verdict} {release}");
+        if device.told != told {
+            let told_now = Kind::Told {
+                device: device.id.clone(),
+                verdict,
+                release,
+            };
+            self.witness.note(lane, told_now);
+            device.told = told;
+        }
+        self.witness.see(&Seen::Told {
+            lane,
+            device: &device.id,
+            place: &device.place,
+            asked_us: device.asked_us,
+            answer: &Answer {
+                is_offer: answer.verdict() == Verdict::Offer,
+                rollout: offer.and_then(|offer| offer.rollout.parse().ok()),
+                wave: offer.and_then(|offer| offer.wave),
+                security_version: offer.map(|offer| offer.security_version),
+                floor: offer.map(|offer| offer.floor),
+                running: device.security_version,
+                entries: answer.snapshot_entries,
+            },
+        });
+        if answer.mode() == v1::DecisionMode::Fresh {
+            self.witness.see(&Seen::Progress { what: "a lease" });
+        }
+    }
+
+    /// Reports what became of installs, one after the other, until a node has it.
+    async fn report(self) {
+        loop {
+            sleep(REPORT_EVERY).await;
+            let Some((report, address)) = self.next_report() else {
+                continue;
+            };
+            let reply = timeout(PATIENCE, async {
+                let reply = client(address)
+                    .await?
+                    .report_outcome(report.clone())
+                    .await?;
+                Ok::<_, Status>(reply.into_inner().status())
+            });
+            let Ok(Ok(status)) = reply.await else {
+                continue;
+            };
+            if status == OutcomeStatus::Unspecified {
+                continue;
+            }
+            let mut inner = self.lock();
+            let of = |device: &&mut Device| device.id == report.device_id;
+            if let Some(device) = inner.devices.iter_mut().find(of) {
+                device.outcome = None;
+            }
+        }
+    }
+
+    fn next_report(&self) -> Option<(v1::OutcomeReport, SocketAddr)> {
+        let mut inner = self.lock();
+        let waiting = inner.devices.iter();
+        let report = waiting.filter_map(|device| device.outcome.clone()).next()?;
+        let (_, address) = inner.dice.pick(&self.nodes)?;
+        Some((report, *address))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// The next device checks in, at any node that is connected.
+    fn ask(&mut self, turn: usize) {
+        let count = self.devices.len();
+        let connected: Vec<usize> = self.streams.keys().copied().collect();
+        let Some(to) = self.dice.pick(&connected).copied() else {
+            return;
+        };
+        let Some(device) = self.devices.get_mut(turn % count.max(1)) else {
+            return;
+        };
+        let request = device.check_in();
+        if let Some(stream) = self.streams.get(&to) {
+            // A stream that is full or gone is a check-in that nobody hears.
+            let _ = stream.try_send(request);
+        }
+    }
+}
+
+impl Device {
+    fn check_in(&mut self) -> v1::CheckInRequest {
+        self.sequence += 1;
+        self.asked_us = now_us();
+        let token = self
+            .offer
+            .as_ref()
+            .map(|offer| offer.exposure_token.clone());
+        v1::CheckInRequest {
+            device_id: self.id.clone(),
+            variant: format!("cam/r1/{}/none", self.place),
+            components: vec![self.running()],
+            sequence: self.sequence,
+            exposure_tokens: token.into_iter().collect(),
+            ..v1::CheckInRequest::default()
+        }
+    }
+
+    fn running(&self) -> v1::RunningComponent {
+        v1::RunningComponent {
+            component: "os".to_owned(),
+            version: self.version.clone(),
+            security_version: self.security_version,
+            floor: None,
+        }
+    }
+
+    fn hear(&mut self, answer: &v1::CheckInResponse, dice: &mut Dice) {
+        let Some(new) = &answer.offer else {
+            self.offer = None;
+            return;
+        };
+        let same = |old: &v1::Offer| old.release == new.release;
+        if !self.offer.as_ref().is_some_and(same) || self.outcome.is_some() {
+            self.offer = Some(new.clone());
+            return;
+        }
+        let fails = dice.one_in(12);
+        if !fails {
+            self.version.clone_from(&new.version);
+            self.security_version = new.security_version;
+        }
+        let failure = v1::OutcomeFailure {
+            stage: v1::InstallStage::Boot.into(),
+            code: "no-boot".to_owned(),
+        };
+        let kind = if fails {
+            OutcomeKind::Failed
+        } else {
+            OutcomeKind::Verified
+        };
+        self.outcome = Some(v1::OutcomeReport {
+            device_id: self.id.clone(),
+            exposure_token: new.exposure_token.clone(),
+            kind: kind.into(),
+            failure: fails.then_some(failure),
+            components: vec![self.running()],
+            ..v1::OutcomeReport::default()
+        });
+        self.offer = None;
+    }
+}
+
+async fn client(address: SocketAddr) -> Result<DecisionClient<Channel>, Status> {
+    let connected = DecisionClient::connect(format!("http://{address}")).await;
+    connected.map_err(|error| Status::unavailable(error.to_string()))
+}
