@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_domain::Event;
+use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::{AsyncRuntime as _, Clock, Rt, Task};
 
 use crate::store::WatchUpdate;
@@ -122,7 +123,9 @@ async fn renew(
         let sent = clock.boot();
         match client.read_index().await {
             Ok(point) if point.origin == config.origin => {
-                lease.with(|lease| lease.confirmed(sent, point.position));
+                let late = is_on(Mutant::LeaseFromReceipt);
+                let from = if late { clock.boot() } else { sent };
+                lease.with(|lease| lease.confirmed(from, point.position));
             }
             Ok(ReadPoint { origin: found, .. }) => {
                 tracing::error!(%found, "a node of another cluster does not renew the lease");

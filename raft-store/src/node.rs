@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use openraft::{Config, SnapshotPolicy};
 use tidegate_domain::signature::SigningKey;
+use tidegate_mutant::{Mutant, is_on};
 use tidegate_proto::WireError;
 use tidegate_runtime::disk::Disk;
 use tidegate_runtime::{Clock, Host};
@@ -358,7 +359,7 @@ fn raft_config(config: &NodeConfig) -> Result<Config, openraft::ConfigError> {
         replication_lag_threshold: timers.snapshot_every.saturating_mul(2),
         // A leader that crashed and lost its unsynced tail must not resume in the same term: it
         // would use one (term, index) twice.
-        enable_leader_restore: Some(false),
+        enable_leader_restore: Some(is_on(Mutant::LeaderRestore)),
         // A node that was cut off must not depose a healthy leader when it comes back.
         enable_pre_vote: Some(true),
         ..Config::default()

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use tidegate_mutant::Mutant;
 use tidegate_sim::generate;
-use tidegate_sim::run::{Report, run};
+use tidegate_sim::oracle::Violation;
+use tidegate_sim::run::{Report, run, run_with};
 use tidegate_sim::schedule::Schedule;
 
 /// Runs the whole system under faults, and says which invariant broke.
@@ -46,6 +48,18 @@ enum Command {
         seed: u64,
         /// How many seeds.
         #[arg(long, default_value_t = 1)]
+        seeds: u64,
+    },
+    /// Switch known bugs on, one at a time, and look for each with seed after seed.
+    Mutants {
+        /// Only this one, as the code names it.
+        #[arg(long)]
+        only: Option<String>,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Most seeds for each.
+        #[arg(long, default_value_t = 200)]
         seeds: u64,
     },
     /// Print the schedule of a seed.
@@ -98,6 +112,19 @@ fn execute(command: Command) -> anyhow::Result<bool> {
                 .map(twice)
                 .fold(true, |all, one| all & one))
         }
+        Command::Mutants { only, seed, seeds } => {
+            let named = |mutant: &&Mutant| match &only {
+                Some(only) => format!("{mutant:?}") == *only,
+                None => true,
+            };
+            let mutants: Vec<&Mutant> = Mutant::ALL.iter().filter(named).collect();
+            anyhow::ensure!(!mutants.is_empty(), "there is no such mutant");
+            let mut all = true;
+            for mutant in mutants {
+                all &= is_found(*mutant, seed..seed.saturating_add(seeds));
+            }
+            Ok(all)
+        }
         Command::Generate { seed } => {
             print!("{}", generate::schedule(seed).to_json());
             Ok(true)
@@ -133,5 +160,19 @@ fn is_repeatable(seed: u64) -> bool {
             break;
         }
     }
+    false
+}
+
+/// Whether a known bug is found with one of these seeds.
+fn is_found(mutant: Mutant, seeds: std::ops::Range<u64>) -> bool {
+    for (tried, seed) in (1..).zip(seeds) {
+        let report = run_with(generate::schedule(seed), Some(mutant));
+        if let Some(violation) = report.violations.first() {
+            let Violation { id, detail } = violation;
+            println!("{mutant:?}: {id} after {tried} seeds (seed {seed}): {detail}");
+            return true;
+        }
+    }
+    println!("{mutant:?}: SURVIVED");
     false
 }

@@ -18,8 +18,10 @@ use crate::world::witness::now_us;
 
 /// How often a fuse is looked at.
 const FUSE_EVERY: Duration = Duration::from_millis(2);
-/// How long a process may take to stop in good order, in ms.
-const STOP_MS: u64 = 4_000;
+/// How often it is looked whether a process has begun to stop.
+const STOPPED_EVERY: Duration = Duration::from_millis(100);
+/// How long a process has to stop in good order.
+const STOP: Duration = Duration::from_secs(4);
 
 /// Whoever breaks things. Cheap to clone.
 #[derive(Clone)]
@@ -197,12 +199,19 @@ impl Nemesis {
         if !at.ask_to_stop() {
             return;
         }
-        self.later(for_ms + STOP_MS, "restart", move |_| {
+        let nemesis = self.clone();
+        drop(madsim::task::spawn(async move {
+            // It stops when it has done so, and that may be after everything else is healed.
+            while at.is_up() {
+                madsim::time::sleep(STOPPED_EVERY).await;
+            }
+            let wait_ms = if nemesis.is_over() { 0 } else { for_ms };
+            madsim::time::sleep(STOP).await;
             if !at.is_up() && !at.refused() {
                 at.kill();
-                at.back_after(0);
+                at.back_after(wait_ms);
             }
-        });
+        }));
     }
 
     fn pause(&self, machine: NodeId, for_ms: u64) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use madsim::runtime::Runtime;
 use tidegate_domain::testing::Fleet;
+use tidegate_mutant::{Mutant, switch};
 use tidegate_runtime::sim::clear_skew;
 
 use crate::nemesis::Nemesis;
@@ -62,16 +63,23 @@ impl fmt::Display for Report {
 
 /// Runs a schedule to its end, or to the first violation.
 #[must_use]
+pub fn run(schedule: Schedule) -> Report {
+    run_with(schedule, None)
+}
+
+/// Runs a schedule with a known bug switched on.
+#[must_use]
 #[expect(
     clippy::disallowed_methods,
     reason = "outside the simulator: a fresh thread and real time for each run"
 )]
-pub fn run(schedule: Schedule) -> Report {
+pub fn run_with(schedule: Schedule, mutant: Option<Mutant>) -> Report {
     let witness = Witness::new(Fleet::ORIGIN, INCARNATION);
     let began = std::time::Instant::now();
     let simulation = {
         let witness = witness.clone();
         move || {
+            switch(mutant);
             let mut runtime =
                 Runtime::with_seed_and_config(schedule.seed, madsim::Config::default());
             let planned = Duration::from_millis(schedule.heal_at_ms + schedule.calm_ms);

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeSet;
 
+use tidegate_mutant::Mutant;
 use tidegate_sim::generate;
-use tidegate_sim::run::run;
+use tidegate_sim::run::{run, run_with};
 
 #[test]
 fn nothing_breaks_under_a_few_seeds_and_each_repeats() {
@@ -20,4 +21,14 @@ fn nothing_breaks_under_a_few_seeds_and_each_repeats() {
         traces.insert(report.trace.hash());
     }
     assert_eq!(traces.len(), 4, "seeds do not differ");
+}
+
+/// A simulator that finds nothing may be blind.
+#[test]
+fn a_known_bug_is_found() {
+    let found = (1..=10).find_map(|seed| {
+        let report = run_with(generate::schedule(seed), Some(Mutant::FloorAboveRollout));
+        report.violations.first().map(|violation| violation.id)
+    });
+    assert_eq!(found, Some("FLOOR-3"));
 }

@@ -21,6 +21,7 @@ use tidegate_domain::{
     rollout::Life,
     tally::{Arm, Stratum},
 };
+use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::BootInstant;
 
 /// Locks that pools are spread over.
@@ -112,7 +113,8 @@ impl Account {
     fn draw(&mut self) -> Draw {
         self.draws = self.draws.saturating_add(1);
         if self.balance() > 0 {
-            self.gone = self.gone.saturating_add(1);
+            let drawn = u64::from(!is_on(Mutant::BudgetNotDrawn));
+            self.gone = self.gone.saturating_add(drawn);
             return Draw::Granted;
         }
         self.demand = self.demand.saturating_add(1);

@@ -9,6 +9,7 @@ use std::{
 };
 use tidegate_client::{LeaseTerms, SharedLease, View};
 use tidegate_domain::{Event, command::Base, id::LogTime};
+use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::{BootInstant, Clock};
 
 /// One snapshot, laid out for answering.
@@ -68,7 +69,7 @@ pub(crate) struct Standing {
 impl Standing {
     /// Whether an offer may still leave (HALT-1): asked at the moment of sending.
     pub(crate) fn holds(&self, clock: &dyn Clock) -> bool {
-        self.until.is_some_and(|until| clock.boot() < until)
+        is_on(Mutant::LeaseIgnored) || self.until.is_some_and(|until| clock.boot() < until)
     }
 
     /// The first moment at which an offer made now may no longer be sent.
@@ -122,7 +123,7 @@ impl Known {
         };
         let stale_max = Duration::from_millis(snapshot.index.settings().stale_max.0);
         let boot = clock.boot();
-        let (mode, until) = if boot < ends {
+        let (mode, until) = if boot < ends || is_on(Mutant::LeaseIgnored) {
             (Mode::Fresh, ends)
         } else if boot < ends.after(stale_max) {
             (Mode::Stale, ends.after(stale_max))

@@ -21,6 +21,7 @@ use crate::{
     state::{STATE_VERSION, State},
 };
 use minicbor::{Decode, Encode};
+use tidegate_mutant::{Mutant, is_on};
 
 /// Applies one log entry: `envelope` is the canonical form of a
 /// [`SignedCommand`](crate::SignedCommand), whatever it may be.
@@ -176,7 +177,11 @@ fn check_terms(
         not_after,
         expected_revision: _,
     } = *command.terms();
-    if let Some(spent) = state.spent().get(&id) {
+    if let Some(spent) = state
+        .spent()
+        .get(&id)
+        .filter(|_| !is_on(Mutant::IdForgotten))
+    {
         return Err(Rejection::AlreadyApplied { index: spent.index });
     }
     let requested = not_after.since(not_before);

@@ -14,6 +14,7 @@ use crate::{
     tally::Arm,
     variant::{Selector, VariantTraits},
 };
+use tidegate_mutant::{Mutant, is_on};
 
 /// Longest address of a decision node, in bytes.
 const ADDRESS_BYTES_MAX: usize = 256;
@@ -95,6 +96,11 @@ pub(super) fn grant(state: &State, arguments: &GrantBudget, context: &Context) -
     check_admits(state, rollout, pool)?;
     let room = room(state, rollout, pool, context);
     match room.iter().min_by_key(|(_, room)| *room) {
+        _ if is_on(Mutant::DoubleGrant) => Ok(vec![Event::BudgetGranted {
+            session: *session,
+            pool: pool.clone(),
+            count: *wanted,
+        }]),
         Some((what, 0)) => Err(no_admissions(*what)),
         least => Ok(vec![Event::BudgetGranted {
             session: *session,

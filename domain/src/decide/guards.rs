@@ -14,6 +14,7 @@ use crate::{
     state::State,
 };
 use std::collections::BTreeSet;
+use tidegate_mutant::{Mutant, is_on};
 
 /// FLOOR-1 and FLOOR-3: floors rise, never over what devices may have to fall back to. With
 /// `retire` whatever is in the way goes in the same step; rollouts of it are halted by
@@ -26,7 +27,7 @@ pub(super) fn raise_floor(state: &State, arguments: &RaiseFloor, context: &Conte
         retire,
     } = arguments;
     let existing = floor::highest_covering(state, &scope.component, &scope.selector);
-    if *to <= existing {
+    if *to <= existing && !is_on(Mutant::FloorFalls) {
         return Err(Rejection::FloorNotRaised {
             existing,
             requested: *to,
@@ -44,6 +45,9 @@ pub(super) fn raise_floor(state: &State, arguments: &RaiseFloor, context: &Conte
     let mut images = Vec::new();
     let mut releases: BTreeSet<&ReleaseName> = BTreeSet::new();
     for blocker in floor::blockers(state, scope, *to) {
+        if is_on(Mutant::FloorAboveRollout) {
+            continue;
+        }
         if !retire {
             return Err(blocker.rejection(*to));
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use openraft::errors::{LinearizableReadError, RaftError};
 use openraft::raft::ReadPolicy;
 use openraft::raft::linearizable_read::{Linearizer, ReadLogId};
+use tidegate_mutant::{Mutant, is_on};
 use tidegate_proto::WireError;
 use tidegate_runtime::{BootInstant, Clock};
 use tokio::sync::{mpsc, oneshot};
@@ -170,6 +171,9 @@ impl Rounds {
 
     async fn round(&self) -> Result<(), ReadError> {
         let (leader, log_id) = self.read_index().await?;
+        if is_on(Mutant::ReadBeforeApply) {
+            return Ok(());
+        }
         Linearizer::<TypeConfig>::new(leader, ReadLogId::from_log_id(log_id), None)
             .try_await_ready(&self.group.raft, Some(self.timeout))
             .await
@@ -198,7 +202,12 @@ impl Rounds {
 
 /// Asks a majority. Never by the leader's own lease: its clock may run slow.
 async fn read_index(group: &Group) -> Result<LogId, ReadError> {
-    match group.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+    let policy = if is_on(Mutant::LeaseRead) {
+        ReadPolicy::LeaseRead
+    } else {
+        ReadPolicy::ReadIndex
+    };
+    match group.raft.get_read_linearizer(policy).await {
         Ok(linearizer) => Ok(*linearizer.read_log_id().log_id()),
         Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(_))) => {
             Err(ReadError::NotLeader {

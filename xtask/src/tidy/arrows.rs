@@ -10,20 +10,35 @@ use crate::metadata::{self, Dependency, Metadata, PREFIX, Package};
 /// Every crate from the top down, with the crates that it may name. Each names only crates above
 /// it; a new arrow is a decision, and is made here. Tests may name every crate above theirs, and
 /// their own with other features.
-const ARROWS: [(&str, &[&str]); 11] = [
-    ("domain", &[]),
+const ARROWS: [(&str, &[&str]); 12] = [
+    ("mutant", &[]),
+    ("domain", &["mutant"]),
     ("audit-log", &[]),
     ("proto", &[]),
     ("runtime", &[]),
-    ("client", &["domain", "audit-log", "proto", "runtime"]),
-    ("raft-store", &["domain", "audit-log", "proto", "runtime"]),
+    (
+        "client",
+        &["mutant", "domain", "audit-log", "proto", "runtime"],
+    ),
+    (
+        "raft-store",
+        &["mutant", "domain", "audit-log", "proto", "runtime"],
+    ),
     (
         "decision",
-        &["domain", "audit-log", "proto", "runtime", "client"],
+        &[
+            "mutant",
+            "domain",
+            "audit-log",
+            "proto",
+            "runtime",
+            "client",
+        ],
     ),
     (
         "sim",
         &[
+            "mutant",
             "domain",
             "audit-log",
             "proto",

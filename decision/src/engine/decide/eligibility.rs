@@ -7,6 +7,7 @@ use crate::engine::{
     reason::Reason,
 };
 use tidegate_domain::{guard::HoldKind, id::SecurityVersion, release::Payload, rollout::Life};
+use tidegate_mutant::{Mutant, is_on};
 
 /// The release that is really given: the one that is wanted, or one on the way to it.
 #[derive(Clone, Copy)]
@@ -63,6 +64,7 @@ fn life(asked: &Asked<'_>, considered: &Considered<'_>) -> Result<(), Pass> {
         }
         match rollout.life {
             Life::Running | Life::RollingBack { .. } | Life::RolledBack { .. } => {}
+            Life::Halted { .. } if is_on(Mutant::HaltIgnored) => {}
             Life::Paused { .. } if !offers => {}
             Life::Paused { .. } => return Err(Reason::RolloutPaused.into()),
             Life::Halted { .. } => return Err(Reason::RolloutHalted.into()),
@@ -156,7 +158,7 @@ fn allowed(
     if let Some(reason) = release.barred {
         return Err(reason);
     }
-    if let Some(halted) = barred {
+    if let Some(halted) = barred.filter(|_| !is_on(Mutant::HaltIgnored)) {
         return Err(Reason::Barred { halted });
     }
     let own = release.security_version;

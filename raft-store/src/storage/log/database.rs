@@ -5,6 +5,7 @@ use std::ops::Range;
 use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
 };
+use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::disk::Disk;
 
 use super::cache::{self, Cache};
@@ -39,10 +40,11 @@ pub(super) enum Op {
 impl Op {
     /// Whether somebody waits for it to be durable, or a promise rests on it.
     fn must_sync(&self) -> bool {
-        matches!(
-            self,
-            Self::Append(..) | Self::Vote(_) | Self::Truncate { .. }
-        )
+        match self {
+            Self::Append(..) | Self::Truncate { .. } => !is_on(Mutant::UnsyncedLog),
+            Self::Vote(_) => !is_on(Mutant::UnsyncedVote),
+            Self::Purge(_) | Self::Committed(_) => false,
+        }
     }
 }
 

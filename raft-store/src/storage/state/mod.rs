@@ -20,6 +20,7 @@ use tidegate_audit_log::LogHead;
 use tidegate_domain::State;
 use tidegate_domain::id::{Incarnation, StateVersion};
 use tidegate_domain::state::RowError;
+use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::blocking;
 use tidegate_runtime::disk::Disk;
 
@@ -237,7 +238,9 @@ impl StateStore {
     /// is applied between them. Fails as [`Self::flush`].
     pub(super) fn durable_view(&self) -> Result<StateView, StateError> {
         let mut held = self.shared.held();
-        self.shared.flush(&mut held)?;
+        if !is_on(Mutant::UnsyncedSnapshot) {
+            self.shared.flush(&mut held)?;
+        }
         StateView::open(&self.shared.database, held.installs)
     }
 
