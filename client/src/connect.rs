@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_proto::{Effect, Refusal, WireError};
-use tidegate_runtime::{AsyncRuntime as _, Rt};
+use tidegate_runtime::{AsyncRuntime as _, Rt, Way};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
@@ -152,7 +152,15 @@ impl Nodes {
         for attempt in 1_usize.. {
             let node = self.0.nodes[at].clone();
             let before = std::mem::replace(unknown, true);
-            let asked = Rt::timeout(self.0.config.attempt_timeout, ask(node.clone()));
+            let way = Way::to(&node.endpoint);
+            let asking = ask(node.clone());
+            let asked = async move {
+                way.pass().await;
+                let answer = asking.await;
+                way.pass().await;
+                answer
+            };
+            let asked = Rt::timeout(self.0.config.attempt_timeout, asked);
             let error = match asked.await {
                 Ok(Ok(answer)) => {
                     self.prefer(at);

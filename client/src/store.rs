@@ -1,6 +1,7 @@
 //! The calls of the `Store` service, with domain types in and out.
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use tidegate_domain::event::Event;
 use tidegate_domain::id::{Hash, Incarnation, Index, LogTime};
 use tidegate_domain::{Outcome, canonical};
@@ -9,7 +10,7 @@ use tidegate_proto::v1::store_client::StoreClient as Grpc;
 use tidegate_proto::v1::watch_update::Update;
 use tidegate_proto::v1::{self, ResyncReason};
 use tidegate_proto::{Refusal, WireError};
-use tidegate_runtime::{AsyncRuntime as _, Rt};
+use tidegate_runtime::{AsyncRuntime as _, Passing, Rt, Way};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
@@ -82,7 +83,7 @@ pub(crate) struct Batch {
 /// Events as one node sends them.
 #[derive(Debug)]
 pub struct WatchStream {
-    updates: Streaming<v1::WatchUpdate>,
+    updates: Passing<Streaming<v1::WatchUpdate>>,
     endpoint: String,
 }
 
@@ -216,7 +217,7 @@ impl StoreClient {
         };
         let (updates, node) = self.nodes.ask("watch", ask).await?;
         Ok(WatchStream {
-            updates,
+            updates: Way::to(&node.endpoint).stream(updates),
             endpoint: node.endpoint,
         })
     }
@@ -307,7 +308,8 @@ impl StoreClient {
 impl WatchStream {
     /// The next update; `None` when the node ended the stream.
     pub(crate) async fn next(&mut self) -> Result<Option<WatchUpdate>, ClientError> {
-        let message = self.updates.message().await.map_err(|status| ClientError {
+        let message = self.updates.next().await.transpose();
+        let message = message.map_err(|status| ClientError {
             operation: "watch",
             endpoint: self.endpoint.clone(),
             error: WireError::from(&status),

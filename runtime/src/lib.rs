@@ -12,6 +12,7 @@
 //! | the time | [`Clock`] | [`SystemClock`] | [`SystemClock`], skewed by `sim::set_skew` |
 //! | bytes that last | [`disk::Disk`] | [`disk::DirDisk`] | [`disk::SimDisk`] |
 //! | random bytes | [`Entropy`] | [`SystemEntropy`] | the same; madsim seeds `getrandom` |
+//! | the way to another machine | [`Way`] | nothing: the network takes its time | latencies by region |
 //! | all of a node's edges | [`Host`] | [`Host::system`] | the same |
 
 mod clock;
@@ -20,11 +21,17 @@ mod entropy;
 mod host;
 #[cfg(madsim)]
 pub mod sim;
+#[cfg(not(madsim))]
+mod way;
 
 pub use clock::{BootInstant, Clock, SystemClock, WallMs};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use host::Host;
 pub use openraft_rt::AsyncRuntime;
+#[cfg(madsim)]
+pub use sim::{Passing, Way};
+#[cfg(not(madsim))]
+pub use way::{Passing, Way};
 
 /// openraft's runtime: real tokio outside the simulator, madsim inside.
 #[cfg(not(madsim))]

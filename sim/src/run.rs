@@ -7,7 +7,7 @@ use std::time::Duration;
 use madsim::runtime::Runtime;
 use tidegate_domain::testing::Fleet;
 use tidegate_mutant::{Mutant, switch};
-use tidegate_runtime::sim::clear_skew;
+use tidegate_runtime::sim::{clear_skew, clear_ways};
 
 use crate::nemesis::Nemesis;
 use crate::oracle::{Seen, Violation};
@@ -86,6 +86,7 @@ pub fn run_with(schedule: Schedule, mutant: Option<Mutant>) -> Report {
             runtime.set_time_limit(planned + SLACK);
             let simulated = runtime.block_on(story(schedule, witness));
             clear_skew();
+            clear_ways();
             simulated
         }
     };

@@ -11,7 +11,7 @@ use tidegate_sim::run::{run, run_with};
 #[test]
 fn nothing_breaks_under_a_few_seeds_and_each_repeats() {
     let mut traces = BTreeSet::new();
-    for seed in 1..=4 {
+    for seed in 1..=3 {
         let report = run(generate::schedule(seed));
         println!("seed {seed}: {report}");
         assert_eq!(report.violations, [], "seed {seed}");
@@ -20,7 +20,7 @@ fn nothing_breaks_under_a_few_seeds_and_each_repeats() {
         assert_eq!(report.trace.hash(), again.trace.hash(), "seed {seed}");
         traces.insert(report.trace.hash());
     }
-    assert_eq!(traces.len(), 4, "seeds do not differ");
+    assert_eq!(traces.len(), 3, "seeds do not differ");
 }
 
 /// A simulator that finds nothing may be blind.

@@ -10,6 +10,7 @@ use openraft::errors::RPCError;
 use openraft::network::RPCTypes;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 use tidegate_proto::v1::Frame;
+use tidegate_runtime::Passing;
 use tonic::Streaming;
 
 use super::message::{self, Call};
@@ -42,14 +43,14 @@ where
     };
     let fail = |error| peer.raft_error(error, RPCTypes::AppendEntries);
     let mut client = peer.client().map_err(fail)?;
-    let frames = tokio::time::timeout(ttl, client.append(frames))
+    let frames = tokio::time::timeout(ttl, client.append(peer.way().stream(frames)))
         .await
         .map_err(|_| fail(PeerError::TimedOut(ttl)))?
         .map_err(|status| fail(PeerError::Refused(Box::new(status))))?
         .into_inner();
     let replies = Replies {
+        frames: peer.way().stream(frames),
         peer: peer.clone(),
-        frames,
         unanswered,
         ttl,
     };
@@ -59,7 +60,7 @@ where
 /// The replies that still come.
 struct Replies {
     peer: Peer,
-    frames: Streaming<Frame>,
+    frames: Passing<Streaming<Frame>>,
     /// Requests sent and not answered.
     unanswered: Arc<AtomicU64>,
     ttl: Duration,

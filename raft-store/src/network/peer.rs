@@ -17,6 +17,7 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use tidegate_proto::v1::raft_client::RaftClient;
+use tidegate_runtime::Way;
 use tonic::transport::Channel;
 
 use super::link::Link;
@@ -127,6 +128,12 @@ impl Peer {
             .max_encoding_message_size(FRAME_BYTES_MAX))
     }
 
+    /// How messages get there.
+    pub(super) fn way(&self) -> Way {
+        let addresses = held(&self.addresses);
+        Way::to(addresses.get(&self.id).map_or("", String::as_str))
+    }
+
     /// The connection, a new one if the member has moved.
     fn channel(&self) -> Option<Channel> {
         let mut connection = held(&self.connection);
@@ -155,7 +162,14 @@ impl Peer {
     ) -> Result<Reply, PeerError> {
         let mut client = self.client()?;
         let frame = self.link.seal(self.id, |out| call.encode(out));
-        let answer = tokio::time::timeout(ttl, client.call(frame))
+        let way = self.way();
+        let asked = async {
+            way.pass().await;
+            let answer = client.call(frame).await;
+            way.pass().await;
+            answer
+        };
+        let answer = tokio::time::timeout(ttl, asked)
             .await
             .map_err(|_| PeerError::TimedOut(ttl))?
             .map_err(|status| PeerError::Refused(Box::new(status)))?;

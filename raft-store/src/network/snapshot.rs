@@ -80,7 +80,7 @@ async fn transfer(
         }))
     };
     let mut client = peer.client()?;
-    let mut answer = std::pin::pin!(client.snapshot(frames));
+    let mut answer = std::pin::pin!(client.snapshot(peer.way().stream(Box::pin(frames))));
     let (mut seen, mut silent_looks, mut installing) = (0, 0, Duration::ZERO);
     let answer = loop {
         if let Ok(answer) = tokio::time::timeout(LOOK_EVERY, &mut answer).await {

@@ -4,10 +4,12 @@ pub mod channel;
 pub mod runtime;
 mod skew;
 pub mod watch;
+mod way;
 
 pub use channel::{SimMpsc, SimMutex, SimOneshot};
 pub use runtime::{SimInstant, SimRng, SimRuntime};
 pub use skew::{Skew, clear_skew, set_skew};
 pub use watch::FifoWatch;
+pub use way::{Passing, Way, clear_ways, set_region, set_way};
 
 pub(crate) use skew::{boot, wall};

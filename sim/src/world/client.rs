@@ -13,6 +13,7 @@ use tidegate_client::{
 use tidegate_domain::testing::Fleet;
 use tidegate_domain::{Event, Outcome};
 use tidegate_runtime::disk::SimDisk;
+use tidegate_runtime::sim::set_region;
 use tidegate_runtime::{Clock as _, SystemClock};
 
 use super::store::address;
@@ -47,10 +48,17 @@ pub(crate) type Crew = Arc<Mutex<Operators>>;
 
 impl Client {
     /// The `number`-th client machine, which knows the store nodes with these numbers, nearest
-    /// first.
-    pub(crate) fn build(lane: &str, number: u8, store: &[u64], witness: &Witness) -> Self {
+    /// first; it stands in a region.
+    pub(crate) fn build(
+        lane: &str,
+        number: u8,
+        region: &str,
+        store: &[u64],
+        witness: &Witness,
+    ) -> Self {
         let ip = SocketAddr::from(([10, 0, 1, number], 0)).ip();
         let machine = Handle::current().create_node().name(lane).ip(ip).build();
+        set_region(machine.id(), ip, region);
         Self {
             lane: lane.to_owned(),
             machine: Arc::new(machine),
@@ -226,7 +234,12 @@ pub(crate) async fn operate(client: Client, crew: Crew, load: Load, mut dice: Di
         };
         // Whoever has no answer asks again with the same bytes, for a while.
         for _ in 0..3 {
-            if client.propose(&store, &draft).await.is_some() || dice.one_in(3) {
+            if client.propose(&store, &draft).await.is_some() {
+                break;
+            }
+            // Perhaps something has come between, such as other keys.
+            see(&client, &store, &crew).await;
+            if dice.one_in(3) {
                 break;
             }
             pause(&mut dice, load.operator_pause_ms).await;

@@ -62,7 +62,7 @@ impl Decision {
         });
         let life = move || Arc::clone(&boot).run();
         Self {
-            machine: Machine::build(&lane, address(number), disk, process, life),
+            machine: Machine::build(&lane, (address(number), place), disk, process, life),
             fresh: Arc::default(),
         }
     }

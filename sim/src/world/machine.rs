@@ -7,6 +7,7 @@ use madsim::runtime::{Handle, NodeHandle};
 use madsim::task::NodeId;
 use tidegate_runtime::Host;
 use tidegate_runtime::disk::{Disk, SimDisk};
+use tidegate_runtime::sim::set_region;
 use tokio::sync::oneshot;
 
 use super::witness::{Witness, now_us};
@@ -80,7 +81,7 @@ impl<N: Send + 'static> Machine<N> {
     /// Builds the machine and switches it on; `life` is one life of its process.
     pub(crate) fn build<F>(
         lane: &str,
-        address: std::net::SocketAddr,
+        (address, region): (std::net::SocketAddr, &str),
         disk: SimDisk,
         process: Process<N>,
         life: impl Fn() -> F + Send + Sync + 'static,
@@ -90,10 +91,12 @@ impl<N: Send + 'static> Machine<N> {
     {
         let world = Handle::current();
         let builder = world.create_node().name(lane).ip(address.ip());
+        let node = builder.init(life).build();
+        set_region(node.id(), address.ip(), region);
         Self(Arc::new(Inner {
             lane: lane.to_owned(),
             ruined: AtomicBool::new(false),
-            node: builder.init(life).build(),
+            node,
             disk,
             process,
             back_at_us: Mutex::default(),

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use madsim::task::NodeId;
+use tidegate_runtime::sim::set_way;
 
 use self::client::{Client, Crew, Roll};
 use self::decision::Decision;
@@ -24,7 +25,7 @@ use self::witness::Witness;
 use crate::dice::Dice;
 use crate::load::{Operators, Wanted};
 use crate::oracle::Seen;
-use crate::schedule::{Load, Schedule, Spot, StoreSpec, WorldSpec};
+use crate::schedule::{LinkSpec, Load, Schedule, Spot, StoreSpec, WorldSpec};
 
 /// Between two looks at every machine.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -47,6 +48,14 @@ impl World {
     /// Switches everything on; returns when the cluster is founded and load runs.
     pub(crate) async fn start(schedule: &Schedule, witness: Witness) -> Self {
         let (spec, seed) = (schedule.world.clone(), schedule.seed);
+        for LinkSpec {
+            between: [a, b],
+            one_way_us,
+            jitter_us,
+        } in &spec.links
+        {
+            set_way([a, b], *one_way_us, *jitter_us);
+        }
         let specs = spec.stores();
         let founders: Vec<StoreSpec> = specs.iter().filter(|store| store.voter).cloned().collect();
         let build = |store: &StoreSpec| {
@@ -156,7 +165,10 @@ impl World {
         let places = known.len().max(1);
         known.rotate_left(self.clients.len() % places);
         let number = u8::try_from(self.clients.len() + 1).unwrap_or(u8::MAX);
-        let client = Client::build(lane, number, &known, &self.witness);
+        let regions = &self.spec.regions;
+        let region = regions.get(self.clients.len() % regions.len().max(1));
+        let region = region.map_or("a", |region| region.name.as_str());
+        let client = Client::build(lane, number, region, &known, &self.witness);
         self.clients.push(client.clone());
         client
     }

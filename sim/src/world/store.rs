@@ -81,7 +81,7 @@ impl Store {
         });
         let life = move || Arc::clone(&boot).run();
         Self {
-            machine: Machine::build(&lane, address(spec.id), disk, process, life),
+            machine: Machine::build(&lane, (address(spec.id), &spec.region), disk, process, life),
             spec,
             led: Arc::default(),
         }

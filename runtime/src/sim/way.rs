@@ -1,0 +1,159 @@
+//! How long messages take between simulated regions. madsim's network knows one range of
+//! latencies for all links; the way between two regions is added here, at the calling end of each
+//! connection.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future as _;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::Stream;
+use madsim::rand::Rng as _;
+use madsim::task::NodeId;
+use madsim::time::{Sleep, TimeHandle};
+
+/// Where machines stand, and how far regions are apart.
+#[derive(Debug, Default)]
+struct Map {
+    by_node: BTreeMap<NodeId, String>,
+    by_ip: BTreeMap<IpAddr, String>,
+    /// Least time for one way and how much longer it may take, in µs.
+    ways: BTreeMap<(String, String), (u64, u64)>,
+}
+
+thread_local! {
+    // One simulation owns one thread, so its map may live there.
+    static MAP: RefCell<Map> = RefCell::default();
+}
+
+/// Puts a machine into a region. A machine that was put nowhere is next to every other.
+pub fn set_region(node: NodeId, ip: IpAddr, region: &str) {
+    MAP.with_borrow_mut(|map| {
+        map.by_node.insert(node, region.to_owned());
+        map.by_ip.insert(ip, region.to_owned());
+    });
+}
+
+/// Sets how long a message takes between two regions, in µs, in either direction: at least
+/// `least`, and up to `jitter` longer.
+pub fn set_way(between: [&str; 2], least: u64, jitter: u64) {
+    let [a, b] = between.map(str::to_owned);
+    MAP.with_borrow_mut(|map| {
+        map.ways.insert((a.clone(), b.clone()), (least, jitter));
+        map.ways.insert((b, a), (least, jitter));
+    });
+}
+
+/// Forgets all regions; call between two simulations on one thread.
+pub fn clear_ways() {
+    MAP.with_borrow_mut(|map| *map = Map::default());
+}
+
+/// The way from the machine that asks to an address.
+#[derive(Clone, Debug)]
+pub struct Way(Option<IpAddr>);
+
+impl Way {
+    /// The way to `host:port`.
+    #[must_use]
+    pub fn to(address: &str) -> Self {
+        let socket = address.parse::<SocketAddr>();
+        Self(socket.ok().map(|socket| socket.ip()))
+    }
+
+    /// One message passes, in either direction.
+    pub async fn pass(&self) {
+        if let Some(length) = self.length() {
+            madsim::time::sleep(length).await;
+        }
+    }
+
+    /// Messages pass in order, many under way at once.
+    pub fn stream<S: Stream>(&self, stream: S) -> Passing<S> {
+        Passing {
+            stream,
+            way: self.clone(),
+            under_way: VecDeque::new(),
+            ended: false,
+            wait: None,
+        }
+    }
+
+    /// How long the next message takes; nothing to the neighbourhood.
+    fn length(&self) -> Option<Duration> {
+        let ip = self.0?;
+        let (least, jitter) = MAP.with_borrow(|map| {
+            let here = map.by_node.get(&madsim::plugin::node())?;
+            let there = map.by_ip.get(&ip)?;
+            map.ways.get(&(here.clone(), there.clone())).copied()
+        })?;
+        let more = madsim::rand::thread_rng().gen_range(0..=jitter);
+        Some(Duration::from_micros(least + more))
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A stream whose items arrive some time after they were sent.
+    pub struct Passing<S: Stream> {
+        #[pin]
+        stream: S,
+        way: Way,
+        under_way: VecDeque<(Duration, S::Item)>,
+        ended: bool,
+        wait: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<S: Stream> std::fmt::Debug for Passing<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Passing")
+            .field("way", &self.way)
+            .field("under_way", &self.under_way.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Stream> Stream for Passing<S> {
+    type Item = S::Item;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let mut this = self.project();
+        let now = TimeHandle::current().elapsed();
+        // Everything that was sent is under way at once: a message waits for none behind it.
+        while !*this.ended {
+            match this.stream.as_mut().poll_next(cx) {
+                Poll::Ready(Some(item)) => {
+                    let last = this
+                        .under_way
+                        .back()
+                        .map_or(Duration::ZERO, |(due, _)| *due);
+                    let due = now + this.way.length().unwrap_or_default();
+                    this.under_way.push_back((due.max(last), item));
+                }
+                Poll::Ready(None) => *this.ended = true,
+                Poll::Pending => break,
+            }
+        }
+        let Some((due, _)) = this.under_way.front() else {
+            return if *this.ended {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
+            };
+        };
+        if *due > now {
+            let left = *due - now;
+            let wait = this
+                .wait
+                .get_or_insert_with(|| Box::pin(madsim::time::sleep(left)));
+            if wait.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        *this.wait = None;
+        Poll::Ready(this.under_way.pop_front().map(|(_, item)| item))
+    }
+}
