@@ -9,6 +9,8 @@
 //! | `api` | what clients may ask |
 //! | `group` | who leads and how to reach them |
 //! | `members` | drives the group to the members that operators approved |
+//! | `room` | what is refused before a disk is full |
+//! | `handover` | gives leadership to another voter |
 //! | `tick` | moves log time on while something waits for it |
 //!
 //! Architecture invariant: Raft's indices stay inside this crate. Outside, "index" is the audit
@@ -17,10 +19,12 @@
 mod api;
 pub mod config;
 mod group;
+mod handover;
 mod listen;
 mod members;
 mod network;
 pub mod node;
+mod room;
 mod serve;
 pub mod storage;
 mod tick;
@@ -30,6 +34,7 @@ pub use api::{ProposeError, Proposed, ReadError, WatchError};
 pub use listen::{ListenError, Listener};
 pub use network::STAMP_AHEAD_MAX_MS;
 pub use node::{Node, NodeKeys, StartError};
+pub use room::NoRoom;
 pub use tidegate_runtime::Host;
 pub use types::{
     Applied, CommittedLeader, Entry, EntryPayload, LogId, Member, Membership, NodeId, Proposal,

@@ -20,16 +20,17 @@ use crate::listen::Listener;
 use crate::network::clocks::PeerClocks;
 use crate::network::link::Link;
 use crate::network::peer::PeerFactory;
+use crate::room::Room;
 use crate::storage::{
     Identity, IdentityError, LogOptions, LogStore, OpenLogError, StateError, StateOptions,
     StateStore,
 };
 use crate::types::Raft;
-use crate::{members, serve, tick};
+use crate::{handover, members, serve, tick};
 
 /// The first life of a cluster; a restore begins the next one.
 const FIRST_INCARNATION: u64 = 1;
-/// How long a stopping node waits for another to lead, and for calls under way.
+/// How long a stopping node waits for calls under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two read rounds of an idle node, so that it knows how old its state is.
 const CONFIRM_EVERY: Duration = Duration::from_secs(1);
@@ -114,11 +115,14 @@ impl Node {
         } = host;
         let (log, state) = open_storage(&config, &disk).await?;
         let clocks = Arc::new(PeerClocks::default());
+        let room = Room::new(disk, config.limits.disk_reserve_bytes).await;
+        let room = Arc::new(room.map_err(StateError::from)?);
         let link = Link::new(
             config.node_id,
             &config.origin,
             Arc::clone(&clock),
             Arc::clone(&clocks),
+            Arc::clone(&room),
         );
         let factory = PeerFactory::new(link.clone());
         let raft = Raft::new(
@@ -132,12 +136,14 @@ impl Node {
         .map_err(|fatal| StartError::Raft(fatal.to_string()))?;
         let group = Group::new(config.node_id, raft, factory);
         let timeout = config.limits.request_timeout;
-        let serving = Arc::new(serving(group, state, log, clock, clocks, &config));
+        let serving = Arc::new(serving(group, (state, log, room), clock, clocks, &config));
         let checkpoints = audit::CheckpointKeys::new(&config, &keys)
             .ok_or_else(|| StartError::Origin(config.origin.clone()))?;
         let mut tasks = vec![
             tokio::spawn(recover(Arc::clone(&serving))),
             tokio::spawn(members::drive(Arc::clone(&serving), timeout)),
+            tokio::spawn(Arc::clone(&serving.room).watch()),
+            tokio::spawn(handover::drive(Arc::clone(&serving))),
         ];
         if let Some(key) = keys.node {
             let ticker = tick::Ticker::new(Arc::clone(&serving), key, entropy, config.tick_every);
@@ -204,7 +210,7 @@ impl Node {
     /// # Errors
     /// The last writes did not become durable. What was acknowledged is safe in the log.
     pub async fn stop(self) -> Result<(), StateError> {
-        self.hand_over().await;
+        handover::give_away(&self.serving).await;
         self.serving.watches.close();
         // The server may be gone already; then there is nobody to tell.
         let _ = self.stop.send(());
@@ -235,38 +241,6 @@ impl Node {
         let _ = self.serving.group.raft.shutdown().await;
     }
 
-    async fn hand_over(&self) {
-        let Group { me, raft, .. } = &*self.serving.group;
-        let others = self
-            .serving
-            .group
-            .voters()
-            .into_iter()
-            .filter(|id| id != me);
-        let Some(to) = others.max_by_key(|id| self.matched(*id)) else {
-            return;
-        };
-        if !raft.is_leader() || raft.trigger().transfer_leader(to).await.is_err() {
-            return;
-        }
-        let moved = raft
-            .wait(Some(STOP_PATIENCE))
-            .current_leader(to, "stopping")
-            .await;
-        if let Err(error) = moved {
-            tracing::info!(%error, to, "leadership was not handed over; an election will follow");
-        }
-    }
-
-    /// How much of the log a follower is known to have.
-    fn matched(&self, id: crate::types::NodeId) -> Option<u64> {
-        use openraft_rt::watch::WatchReceiver;
-        let metrics = self.serving.group.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let matched = metrics.replication.as_ref()?.get(&id)?.as_ref()?;
-        Some(matched.index)
-    }
-
     async fn found(&self, config: &NodeConfig) -> Result<(), WireError> {
         let raft = &self.serving.group.raft;
         let stopped = |fatal: &dyn std::fmt::Display| {
@@ -283,8 +257,7 @@ impl Node {
 
 fn serving(
     group: Group,
-    state: StateStore,
-    log: LogStore,
+    (state, log, room): (StateStore, LogStore, Arc<Room>),
     clock: Arc<dyn Clock>,
     clocks: Arc<PeerClocks>,
     config: &NodeConfig,
@@ -302,6 +275,7 @@ fn serving(
         reads.clone(),
         Arc::clone(&clock),
         Arc::clone(&clocks),
+        Arc::clone(&room),
         limits,
     );
     Serving {
@@ -314,6 +288,7 @@ fn serving(
         reads,
         clock,
         clocks,
+        room,
         limits,
     }
 }

@@ -96,7 +96,7 @@ fn nodes(terminal: Terminal, statuses: &[Answer]) -> String {
                 member.map_or_else(|| "-".to_owned(), |member| member.region.clone()),
                 status.term.to_string(),
                 status.entries.to_string(),
-                disk(terminal, status.disk()),
+                disk(terminal, status),
                 if status.ready {
                     "yes".to_owned()
                 } else {
@@ -127,12 +127,24 @@ const fn role(role: NodeRole) -> (Tone, &'static str) {
     }
 }
 
-fn disk(terminal: Terminal, disk: DiskState) -> String {
+fn disk(terminal: Terminal, status: &StatusResponse) -> String {
+    let word = disk_word(status.disk());
+    match status.disk() {
+        DiskState::Writable | DiskState::Unspecified => word.to_owned(),
+        DiskState::Failed => terminal.paint(Tone::Bad, word),
+        DiskState::Full => {
+            let free = status.disk_free_bytes >> 20;
+            terminal.paint(Tone::Bad, format!("{word}, {free} MiB left"))
+        }
+    }
+}
+
+const fn disk_word(disk: DiskState) -> &'static str {
     match disk {
-        DiskState::Writable => "ok".to_owned(),
-        DiskState::Full => terminal.paint(Tone::Bad, "full"),
-        DiskState::Failed => terminal.paint(Tone::Bad, "failed"),
-        DiskState::Unspecified => "?".to_owned(),
+        DiskState::Writable => "ok",
+        DiskState::Full => "full",
+        DiskState::Failed => "failed",
+        DiskState::Unspecified => "?",
     }
 }
 
@@ -145,6 +157,9 @@ fn node_json((endpoint, status): &Answer) -> Json {
             "leader": status.leader,
             "term": status.term,
             "entries": status.entries,
+            "disk": disk_word(status.disk()),
+            "disk_free_bytes": status.disk_free_bytes,
+            "disk_reserve_bytes": status.disk_reserve_bytes,
             "ready": status.ready,
             "state_root": hex::encode(&status.state_root),
             "watchers": status.watchers,

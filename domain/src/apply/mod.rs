@@ -208,8 +208,9 @@ fn check_terms(
     Ok(())
 }
 
-/// Whether a command is accepted even when ids run out: what stops harm, and what moves time on.
-const fn is_urgent(command: &Command) -> bool {
+/// Whether a command is accepted even when ids or a disk run out: what stops harm, and what moves
+/// time on.
+pub const fn is_urgent(command: &Command) -> bool {
     matches!(
         command,
         Command::Tick(_)

@@ -4,7 +4,7 @@
 //! keeps the log free of what was never authorized, so that nobody can fill it, and answers
 //! repeated commands from what is known.
 
-use tidegate_domain::apply::authorize;
+use tidegate_domain::apply::{authorize, is_urgent};
 use tidegate_domain::id::{Hash, Index, LogTime};
 use tidegate_domain::{Command, Rejection, Stamp, State, admit};
 
@@ -12,7 +12,10 @@ use tidegate_domain::{Command, Rejection, Stamp, State, admit};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// It is to be proposed; whatever comes of it is recorded.
-    Propose,
+    Propose {
+        /// It stops harm, and is let in for longer than others when room runs out.
+        urgent: bool,
+    },
     /// It was applied before, as this entry.
     Applied(Index),
     /// It is no command, is not signed by whom its kind demands, or asks for rules that this build
@@ -39,5 +42,6 @@ pub(super) fn examine(state: &State, chain: [u8; 32], command: &[u8], now: u64) 
     {
         return Admission::Refused(Box::new(rejection));
     }
-    Admission::Propose
+    let urgent = is_urgent(verified.get());
+    Admission::Propose { urgent }
 }

@@ -11,6 +11,7 @@ impl From<ProposeError> for WireError {
         match error {
             ProposeError::TooLarge { .. } => Self::refused(Refusal::TooLarge, message),
             ProposeError::Overloaded { .. } => Self::refused(Refusal::Overloaded, message),
+            ProposeError::NoRoom(_) => Self::refused(Refusal::DiskFull, message),
             ProposeError::AtTheDoor(_) => Self::refused(Refusal::Unauthorized, message),
             ProposeError::OutcomeLost { .. } => Self::unknown(Refusal::Internal, message),
             ProposeError::NotLeader { leader } => {

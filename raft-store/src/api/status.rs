@@ -5,6 +5,7 @@ use openraft_rt::watch::WatchReceiver;
 use tidegate_proto::v1;
 
 use super::store::Serving;
+use crate::room::Level;
 use crate::types::{LogId, NodeId};
 
 /// This node as it stands now.
@@ -52,6 +53,8 @@ pub(super) fn status(serving: &Serving) -> v1::StatusResponse {
         proposals_in_flight: u32::try_from(serving.writes.in_flight()).unwrap_or(u32::MAX),
         raft_last_log: last.saturating_sub(1),
         raft_applied: metrics.last_applied.map_or(0, |applied| applied.index),
+        disk_free_bytes: serving.room.free(),
+        disk_reserve_bytes: serving.room.reserve(),
         clock_ahead_ms: leads.then(|| {
             let (me, clock) = (serving.group.me, serving.clock.as_ref());
             -serving.clocks.median_ahead_ms(me, &voters, clock)
@@ -77,10 +80,12 @@ const fn role(state: ServerState, stopped: bool) -> v1::NodeRole {
 }
 
 fn disk(serving: &Serving) -> v1::DiskState {
-    match serving.log.poisoned() {
-        None => v1::DiskState::Writable,
-        // What the operating system says of ENOSPC, wherever it was wrapped.
-        Some(why) if why.contains("No space left") => v1::DiskState::Full,
-        Some(_) => v1::DiskState::Failed,
+    let Serving { log, room, .. } = serving;
+    if log.poisoned().is_some() && !log.ran_out_of_room() {
+        v1::DiskState::Failed
+    } else if log.ran_out_of_room() || room.level() < Level::Ample {
+        v1::DiskState::Full
+    } else {
+        v1::DiskState::Writable
     }
 }

@@ -17,6 +17,7 @@ use super::{PacedViews, Proposed, ReadError, ReadIndexes, Watches, Writes};
 use crate::config::NodeLimits;
 use crate::group::Group;
 use crate::network::clocks::PeerClocks;
+use crate::room::Room;
 use crate::storage::{LogStore, StateError, StateStore, StateView};
 
 /// Bytes of rows in one part of a snapshot; a single larger row stands alone.
@@ -33,6 +34,7 @@ pub(crate) struct Serving {
     pub(crate) views: PacedViews,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) clocks: Arc<PeerClocks>,
+    pub(crate) room: Arc<Room>,
     pub(crate) limits: NodeLimits,
 }
 

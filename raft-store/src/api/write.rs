@@ -19,6 +19,7 @@ use crate::group::{Group, Leader};
 use crate::network::clocks::PeerClocks;
 use crate::network::message::{Call, Reply};
 use crate::network::peer::{Peer, PeerError};
+use crate::room::{NoRoom, Room};
 use crate::storage::{StateError, StateStore};
 use crate::types::{Applied, Proposal};
 
@@ -55,6 +56,9 @@ pub enum ProposeError {
         /// The limit.
         max: usize,
     },
+    /// There is no room for it, here or on most voters.
+    #[error("{0}")]
+    NoRoom(NoRoom),
     /// Not signed by whom its kind demands, no command at all, or of rules that this build does not
     /// know. It was not proposed and burned no id.
     #[error("refused at the door: {0}")]
@@ -103,8 +107,17 @@ struct Inner {
     reads: ReadIndexes,
     clock: Arc<dyn Clock>,
     clocks: Arc<PeerClocks>,
+    room: Arc<Room>,
     in_flight: Semaphore,
     limits: NodeLimits,
+}
+
+/// What the door says of a command that it does not refuse.
+enum Passed {
+    /// It was applied before.
+    Known(Proposed),
+    /// It is to be proposed.
+    In { urgent: bool },
 }
 
 /// What the attempts so far leave open.
@@ -122,6 +135,7 @@ impl Writes {
         reads: ReadIndexes,
         clock: Arc<dyn Clock>,
         clocks: Arc<PeerClocks>,
+        room: Arc<Room>,
         limits: NodeLimits,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -130,6 +144,7 @@ impl Writes {
             reads,
             clock,
             clocks,
+            room,
             in_flight: Semaphore::new(limits.proposals_in_flight_max),
             limits,
         }))
@@ -210,12 +225,18 @@ impl Writes {
             group,
             clock,
             clocks,
+            room,
             ..
         } = &*self.0;
-        let stamp_ms = clocks.stamp(group.me, &group.voters(), clock.as_ref());
-        if let Some(known) = self.pass_door(command, stamp_ms).await? {
-            return Ok(known);
-        }
+        let voters = group.voters();
+        let stamp_ms = clocks.stamp(group.me, &voters, clock.as_ref());
+        let urgent = match self.pass_door(command, stamp_ms).await? {
+            Passed::Known(known) => return Ok(known),
+            Passed::In { urgent } => urgent,
+        };
+        let _kept = room
+            .promise(command.len(), urgent, (group.me, &voters))
+            .map_err(ProposeError::NoRoom)?;
         let proposal = Proposal {
             stamp_ms,
             command: command.clone(),
@@ -242,25 +263,22 @@ impl Writes {
         &self,
         command: &Bytes,
         stamp_ms: u64,
-    ) -> Result<Option<Proposed>, ProposeError> {
-        let refused = match self.examine(command, stamp_ms).await? {
-            Admission::Propose => return Ok(None),
-            Admission::Applied(index) => return self.recall(index).await.map(Some),
-            Admission::Refused(_) => {
-                // A new leader may not have applied yet what makes the command good.
-                self.0
-                    .reads
-                    .confirm()
-                    .await
-                    .map_err(|_| ProposeError::NotLeader {
-                        leader: self.0.group.leader_address(),
-                    })?;
-                self.examine(command, stamp_ms).await?
-            }
-        };
-        match refused {
-            Admission::Propose => Ok(None),
-            Admission::Applied(index) => self.recall(index).await.map(Some),
+    ) -> Result<Passed, ProposeError> {
+        let mut admission = self.examine(command, stamp_ms).await?;
+        if matches!(admission, Admission::Refused(_)) {
+            // A new leader may not have applied yet what makes the command good.
+            self.0
+                .reads
+                .confirm()
+                .await
+                .map_err(|_| ProposeError::NotLeader {
+                    leader: self.0.group.leader_address(),
+                })?;
+            admission = self.examine(command, stamp_ms).await?;
+        }
+        match admission {
+            Admission::Propose { urgent } => Ok(Passed::In { urgent }),
+            Admission::Applied(index) => self.recall(index).await.map(Passed::Known),
             Admission::Refused(rejection) => Err(ProposeError::AtTheDoor(rejection)),
         }
     }
@@ -367,9 +385,13 @@ impl ProposeError {
     fn passes(&self) -> bool {
         match self {
             Self::NotLeader { .. } | Self::NoLeader { .. } | Self::Unknown { .. } => true,
-            Self::ByLeader(error) => error.refusal.is_retryable(),
+            // Room does not come back within the time of a call; whoever asked may wait for it.
+            Self::ByLeader(error) => {
+                error.refusal.is_retryable() && error.refusal != Refusal::DiskFull
+            }
             Self::TooLarge { .. }
             | Self::Overloaded { .. }
+            | Self::NoRoom(_)
             | Self::AtTheDoor(_)
             | Self::OutcomeLost { .. }
             | Self::Stopped(_) => false,

@@ -98,6 +98,11 @@ pub struct NodeLimits {
     /// Most entries that a watcher may be behind; 1 to 1,000,000. One that is further behind must
     /// resync: from there on a snapshot is cheaper.
     pub watch_entries_max: usize,
+    /// Bytes of the data directory's volume that are kept free; 1 MiB to 1 TiB. Below it the node
+    /// refuses new commands, but for those that stop harm, and reads go on; below half of it the node
+    /// takes nothing but votes. *Attacker*: with a large one, refuses all commands; with a small
+    /// one, lets the node meet the end of its disk, where it stops.
+    pub disk_reserve_bytes: u64,
     /// How long a proposal or read may take, forwarding included; 100 ms to 60 s.
     pub request_timeout: Duration,
 }
@@ -122,6 +127,7 @@ impl Default for NodeLimits {
             proposals_in_flight_max: 4_096,
             watchers_max: 4_096,
             watch_entries_max: 65_536,
+            disk_reserve_bytes: 128 << 20,
             request_timeout: Duration::from_secs(5),
         }
     }

@@ -61,6 +61,7 @@ struct RawLimits {
     proposals_in_flight_max: Option<u64>,
     watchers_max: Option<u64>,
     watch_entries_max: Option<u64>,
+    disk_reserve_bytes: Option<u64>,
     request_timeout_ms: Option<u64>,
 }
 
@@ -195,10 +196,19 @@ impl TryFrom<RawLimits> for NodeLimits {
             proposals_in_flight_max,
             watchers_max,
             watch_entries_max,
+            disk_reserve_bytes,
             request_timeout_ms,
         } = raw;
         let default = Self::default();
+        let disk_reserve_bytes = disk_reserve_bytes.unwrap_or(default.disk_reserve_bytes);
+        in_range(
+            "limits.disk_reserve_bytes",
+            disk_reserve_bytes,
+            1 << 20,
+            1 << 40,
+        )?;
         Ok(Self {
+            disk_reserve_bytes,
             proposals_in_flight_max: count(
                 "limits.proposals_in_flight_max",
                 proposals_in_flight_max,

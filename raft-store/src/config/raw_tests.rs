@@ -87,6 +87,11 @@ fn bad_settings_are_refused_with_the_field_and_what_is_right() {
     );
     refused("watchers_max = 10", "watchers_max = 1e3", "invalid type");
     refused(
+        "watchers_max = 10",
+        "disk_reserve_bytes = 0",
+        "`limits.disk_reserve_bytes` is 0, must be 1048576",
+    );
+    refused(
         "heartbeat_ms = 50",
         "heartbeat_ms = 51",
         "at least three heartbeats",

@@ -1,4 +1,5 @@
-//! The envelope of every frame between two nodes: whose it is, for whom, and what time it was.
+//! The envelope of every frame between two nodes: whose it is, for whom, and how its sender stands:
+//! what time it is there, and how much room.
 
 use std::sync::Arc;
 
@@ -7,12 +8,13 @@ use tidegate_proto::v1::Frame;
 use tidegate_runtime::{Clock, WallMs};
 
 use super::clocks::PeerClocks;
+use crate::room::{Level, Room};
 use crate::types::NodeId;
 
 /// Version of the peer protocol; a frame of another one is refused.
-const VERSION: u8 = 1;
-/// Bytes before the body: version, cluster tag, from, to, wall clock.
-const HEADER_BYTES: usize = 1 + 8 + 8 + 8 + 8;
+const VERSION: u8 = 2;
+/// Bytes before the body: version, cluster tag, from, to, wall clock, level of room.
+const HEADER_BYTES: usize = 1 + 8 + 8 + 8 + 8 + 1;
 
 /// What this node puts on its frames, and what it demands of those that come.
 #[derive(Clone, Debug)]
@@ -23,6 +25,7 @@ pub(crate) struct Link {
     cluster: u64,
     clock: Arc<dyn Clock>,
     clocks: Arc<PeerClocks>,
+    room: Arc<Room>,
 }
 
 /// A frame that this node must not act on.
@@ -44,6 +47,7 @@ impl Link {
         origin: &str,
         clock: Arc<dyn Clock>,
         clocks: Arc<PeerClocks>,
+        room: Arc<Room>,
     ) -> Self {
         let hash = blake3::hash(origin.as_bytes());
         let cluster = hash.as_bytes().as_slice().get_u64();
@@ -52,12 +56,18 @@ impl Link {
             cluster,
             clock,
             clocks,
+            room,
         }
     }
 
     /// This node.
     pub(crate) const fn me(&self) -> NodeId {
         self.me
+    }
+
+    /// How much room this node has.
+    pub(super) fn level(&self) -> Level {
+        self.room.level()
     }
 
     /// A frame for node `to` whose body `write` appends.
@@ -68,11 +78,13 @@ impl Link {
         out.put_u64(self.me);
         out.put_u64(to);
         out.put_u64(self.clock.wall().0);
+        out.put_u8(self.room.level() as u8);
         write(&mut out);
         Frame { body: out.into() }
     }
 
-    /// The sender and body of a frame that is for this node, and notes the sender's clock.
+    /// The sender and body of a frame that is for this node, and notes how its sender
+    /// stands.
     pub(crate) fn open(&self, frame: Frame) -> Result<(NodeId, Bytes), LinkError> {
         let mut body = frame.body;
         let len = body.len();
@@ -87,6 +99,7 @@ impl Link {
         let cluster = body.get_u64();
         let (from, to) = (body.get_u64(), body.get_u64());
         let theirs = WallMs(body.get_u64());
+        let level = Level::stated(body.get_u8());
         if cluster != self.cluster {
             return Err(LinkError::OtherCluster);
         }
@@ -94,6 +107,7 @@ impl Link {
             return Err(LinkError::OtherNode(to, self.me));
         }
         self.clocks.heard(from, theirs, self.clock.boot());
+        self.room.heard(from, level);
         Ok((from, body))
     }
 }
@@ -102,7 +116,8 @@ impl Link {
 mod tests {
     use super::*;
     use std::time::Duration;
-    use tidegate_runtime::BootInstant;
+    use tidegate_runtime::disk::SimDisk;
+    use tidegate_runtime::{AsyncRuntime as _, BootInstant, Rt};
 
     /// Always noon of the first day: frames need no runtime, and so no real clock.
     #[derive(Debug)]
@@ -119,7 +134,15 @@ mod tests {
     }
 
     fn link(me: NodeId, origin: &str) -> Link {
-        Link::new(me, origin, Arc::new(Noon), Arc::default())
+        let disk = SimDisk::new().mount();
+        let room = Rt::new(1).block_on(Room::new(Arc::new(disk), 0)).unwrap();
+        Link::new(
+            me,
+            origin,
+            Arc::new(Noon),
+            Arc::default(),
+            Arc::new(room),
+        )
     }
 
     #[test]
@@ -150,8 +173,8 @@ mod tests {
     #[test]
     fn another_protocol_version_is_refused() {
         let mut body = link(1, "a/b").seal(2, |_| {}).body.to_vec();
-        body[0] = 2;
+        body[0] = 1;
         let frame = Frame { body: body.into() };
-        assert_eq!(link(2, "a/b").open(frame), Err(LinkError::Version(2)));
+        assert_eq!(link(2, "a/b").open(frame), Err(LinkError::Version(1)));
     }
 }

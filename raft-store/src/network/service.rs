@@ -2,9 +2,9 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use openraft::raft::AppendEntriesRequest;
 use tidegate_proto::v1::{Frame, raft_server};
 use tidegate_proto::{Refusal, WireError};
@@ -14,6 +14,7 @@ use super::link::{Link, LinkError};
 use super::message::{self, Call, Reply};
 use super::snapshot;
 use crate::api::{ReadIndexes, Writes};
+use crate::room::Level;
 use crate::storage::StateStore;
 use crate::types::{Raft, TypeConfig};
 
@@ -43,14 +44,21 @@ impl raft_server::Raft for RaftService {
         // All frames of one stream are one peer's, and a result follows a request: the sender of
         // the last request is whom the result is for.
         let sender = Arc::new(AtomicU64::new(0));
+        let full = Arc::new(AtomicBool::new(false));
         let requests = {
             let (link, sender) = (self.link.clone(), Arc::clone(&sender));
+            let full = Arc::clone(&full);
             // Ends at the first frame that is no append; the peer then opens another stream.
             request.into_inner().scan((), move |(), frame| {
                 let request = frame.map_err(|status| status.message().to_owned());
                 let request = request.and_then(|frame| open_append(&link, &sender, frame));
                 let request = request.inspect_err(|error| tracing::debug!(%error, "append stream"));
-                std::future::ready(request.ok())
+                let request = request.ok().filter(|request| {
+                    let takes = takes(&link, request);
+                    full.store(!takes, Ordering::Relaxed);
+                    takes
+                });
+                std::future::ready(request)
             })
         };
         let link = self.link.clone();
@@ -61,7 +69,10 @@ impl raft_server::Raft for RaftService {
                 .map(|result| link.seal(to, |out| message::encode_append_result(&result, out)))
                 .map_err(|fatal| stopped(&fatal))
         });
-        Ok(Response::new(Box::pin(replies)))
+        // An error makes the leader wait before it tries again; a mere end would not.
+        let refusal = stream::once(async move { full.load(Ordering::Relaxed) })
+            .filter_map(|full| std::future::ready(full.then(|| Err(no_room()))));
+        Ok(Response::new(Box::pin(replies.chain(refusal))))
     }
 
     async fn snapshot(
@@ -83,6 +94,7 @@ impl RaftService {
             Call::PreVote(request) => {
                 Reply::Vote(self.raft.pre_vote(request).await.map_err(|e| stopped(&e))?)
             }
+            Call::Append(request) if !takes(&self.link, &request) => return Err(no_room()),
             Call::Append(request) => Reply::Append(
                 self.raft
                     .append_entries(request)
@@ -95,12 +107,23 @@ impl RaftService {
                     .await
                     .map_err(|e| stopped(&e))?,
             ),
+            Call::SnapshotStart if self.link.level() < Level::Ample => return Err(no_room()),
             Call::SnapshotStart => Reply::SnapshotStart(self.state.position().entries),
             Call::ReadIndex => Reply::ReadIndex(self.reads.as_leader().await?),
             Call::Propose(command) => Reply::Proposed(self.writes.as_leader(command).await?),
         };
         Ok(reply)
     }
+}
+
+/// Whether there is room for what a leader sends. Heartbeats carry nothing, and are always taken.
+fn takes(link: &Link, request: &AppendEntriesRequest<TypeConfig>) -> bool {
+    request.entries.is_empty() || link.level() > Level::Last
+}
+
+fn no_room() -> Status {
+    let message = "this node's disk is full; it goes on once there is room";
+    WireError::refused(Refusal::DiskFull, message).into()
 }
 
 /// The append in a frame of a stream; notes who sent it.

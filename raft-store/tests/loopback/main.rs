@@ -4,6 +4,7 @@
 
 mod audit;
 mod cluster;
+mod full_disk;
 mod proxy;
 mod reach;
 mod start;

@@ -91,7 +91,14 @@ struct View {
     /// Counts truncations and purges, so that a reader notices one during its read.
     generation: u64,
     /// Why nothing can be written any more.
-    poisoned: Option<String>,
+    poisoned: Option<Poison>,
+}
+
+#[derive(Clone, Debug)]
+struct Poison {
+    reason: String,
+    /// There was no room; the disk itself is sound.
+    full: bool,
 }
 
 impl LogStore {
@@ -142,7 +149,15 @@ impl LogStore {
     /// Why the log takes no more writes, or `None` while it does.
     #[must_use]
     pub fn poisoned(&self) -> Option<String> {
-        self.shared.view().poisoned.clone()
+        let view = self.shared.view();
+        view.poisoned.as_ref().map(|poison| poison.reason.clone())
+    }
+
+    /// Whether the log takes no more writes because the disk was full.
+    #[must_use]
+    pub fn ran_out_of_room(&self) -> bool {
+        let view = self.shared.view();
+        view.poisoned.as_ref().is_some_and(|poison| poison.full)
     }
 
     /// Waits until the log takes no more writes, and says why.
@@ -165,8 +180,8 @@ impl LogStore {
     /// Hands a request to the writer; the caller holds the view, so that requests are queued in
     /// the order in which they changed it.
     fn send(&self, view: &mut View, ops: Vec<Op>, done: Done) -> io::Result<()> {
-        if let Some(reason) = &view.poisoned {
-            return Err(io::Error::other(reason.clone()));
+        if let Some(poison) = &view.poisoned {
+            return Err(io::Error::other(poison.reason.clone()));
         }
         view.requests += 1;
         let request = Request {

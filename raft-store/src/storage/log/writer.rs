@@ -8,8 +8,8 @@ use tidegate_runtime::disk::Disk;
 use tidegate_runtime::{AsyncRuntime as _, Rt, blocking};
 use tokio::sync::{mpsc, oneshot};
 
-use super::Shared;
 use super::database::Op;
+use super::{Poison, Shared};
 use crate::types::TypeConfig;
 
 /// Most requests in one commit.
@@ -101,14 +101,15 @@ fn settle(shared: &Shared, last: u64, result: &io::Result<()>) {
     match result {
         Ok(()) => view.cache.synced(last),
         Err(error) => {
-            let hint = if error.kind() == io::ErrorKind::StorageFull {
+            let full = error.kind() == io::ErrorKind::StorageFull;
+            let hint = if full {
                 "the disk is full; make room and start the node again"
             } else {
                 "the node must be restarted, and its disk looked at"
             };
             let reason = format!("the log could not be written: {error}; {hint}");
             tracing::error!("{reason}");
-            view.poisoned = Some(reason);
+            view.poisoned = Some(Poison { reason, full });
         }
     }
 }
