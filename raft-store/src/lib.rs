@@ -11,7 +11,7 @@
 //! | `members` | drives the group to the members that operators approved |
 //! | `room` | what is refused before a disk is full |
 //! | `handover` | gives leadership to another voter |
-//! | `tick` | moves log time on while something waits for it |
+//! | `tick` | moves log time on when something is due |
 //!
 //! Architecture invariant: Raft's indices stay inside this crate. Outside, "index" is the audit
 //! leaf index.

@@ -6,7 +6,14 @@ mod world;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use tidegate_domain::{
-    Rejection, command::*, gate::FAILURE_RATE_DEFAULT, plan, tally::TallyKey, testing::reason,
+    Outcome, Rejection, Stamp,
+    apply::{Terms, Verified},
+    command::*,
+    gate::FAILURE_RATE_DEFAULT,
+    id::{CommandId, LogTime, Millis},
+    plan,
+    tally::TallyKey,
+    testing::{apply_authorized, reason},
 };
 use world::World;
 
@@ -30,10 +37,32 @@ proptest! {
         let mut world = World::new();
         for (what, dice) in steps {
             world.step(what, &mut Dice(dice));
+            nothing_happens_before_the_wake_up(&world);
         }
         every_report_twice_changes_nothing(&mut world);
         ticks_end(&mut world);
     }
+}
+
+/// Whoever schedules ticks by the plan misses nothing: one that comes before the next wake-up, or
+/// ever if there is none, finds nothing to do.
+fn nothing_happens_before_the_wake_up(world: &World) {
+    let mut state = world.fleet.state.clone();
+    let now = state.meta().time;
+    let at = plan::next_wakeup(&state).unwrap_or(now.after(Millis(u64::from(u32::MAX))));
+    let Some(before) = at.0.checked_sub(1).map(LogTime).filter(|at| *at >= now) else {
+        return;
+    };
+    let terms = Terms {
+        id: CommandId([0xff; 16]),
+        not_before: before,
+        not_after: before,
+        expected_revision: None,
+    };
+    let stamp = Stamp { time: before, ..world.fleet.stamp() };
+    let tick = Verified::assume(Tick {}, terms, Vec::new());
+    let applied = apply_authorized(&mut state, &tick, stamp);
+    assert_eq!(applied.outcome, Outcome::Accepted(Vec::new()), "before {at}, from {now}");
 }
 
 /// Retries are harmless: the same report under a new number changes no account.

@@ -182,6 +182,13 @@ impl StoreService {
 }
 
 impl Serving {
+    /// The stamp, in ms, that this node gives an entry which it proposes now.
+    pub(crate) fn stamp(&self) -> u64 {
+        let voters = self.group.voters();
+        self.clocks
+            .stamp(self.group.me, &voters, self.clock.as_ref())
+    }
+
     pub(crate) fn origin(&self) -> String {
         self.state.read(|state| state.meta().origin.clone())
     }

@@ -44,8 +44,8 @@ pub struct NodeConfig {
     pub raft: RaftTimers,
     /// Limits on what clients may ask of this node at once.
     pub limits: NodeLimits,
-    /// How often a leader with a key in role `node` moves log time on while something waits for it;
-    /// 50 ms to 60 s. *Attacker*: fills the log, or lets gates and expiries come late.
+    /// How often a leader with a key in role `node` looks whether something is due, and moves log
+    /// time on if so; 50 ms to 60 s. *Attacker*: lets gates and expiries come late.
     pub tick_every: Duration,
     /// Files of the keys that the node holds.
     pub keys: KeyFiles,
@@ -107,7 +107,7 @@ pub struct NodeLimits {
     pub request_timeout: Duration,
 }
 
-/// How often log time moves on if the file does not say.
+/// How often a leader looks what is due if the file does not say.
 const TICK_EVERY: Duration = Duration::from_secs(1);
 
 impl Default for RaftTimers {

@@ -9,6 +9,9 @@ use crate::types::NodeId;
 
 /// How far ahead of the median of the voters' clocks a stamp may be, in ms.
 pub const STAMP_AHEAD_MAX_MS: u64 = 60_000;
+/// How far behind it a stamp may be, in ms: a leader whose clock is wrong or was set back holds up
+/// what is due by no more than that.
+const STAMP_BEHIND_MAX_MS: u64 = 60_000;
 
 /// What each peer's clock said, as last heard, against our boot clock: our own wall clock may jump,
 /// and must not take what we know of theirs along.
@@ -36,13 +39,15 @@ impl PeerClocks {
             .saturating_sub(ours)
     }
 
-    /// The stamp that this node may propose as leader: its own clock, held back to
-    /// [`STAMP_AHEAD_MAX_MS`] ahead of the median.
+    /// The stamp that this node proposes as leader: its own clock, held within
+    /// [`STAMP_AHEAD_MAX_MS`] and [`STAMP_BEHIND_MAX_MS`] of the median.
     pub(crate) fn stamp(&self, me: NodeId, voters: &[NodeId], clock: &dyn Clock) -> u64 {
         let ours = clock.wall().0;
         let median = self.median_ms(me, voters, signed(ours), clock.boot());
         let latest = median.saturating_add(signed(STAMP_AHEAD_MAX_MS));
-        ours.min(u64::try_from(latest).unwrap_or(0))
+        let earliest = median.saturating_sub(signed(STAMP_BEHIND_MAX_MS));
+        let unsigned = |ms: i64| u64::try_from(ms).unwrap_or(0);
+        ours.clamp(unsigned(earliest), unsigned(latest))
     }
 
     /// The median of the voters' clocks now.
@@ -153,8 +158,12 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_behind_stamps_its_own_time() {
-        // Log time never runs back all the same: `apply` takes the larger stamp.
-        assert_eq!(stamp(&[(2, 600_000), (3, 600_000)], &[1, 2, 3]), 0);
+    fn a_clock_far_behind_is_pulled_up_to_a_minute_before_the_median() {
+        assert_eq!(stamp(&[(2, 600_000), (3, 610_000)], &[1, 2, 3]), 540_000);
+    }
+
+    #[test]
+    fn one_peer_alone_pulls_nobody_up() {
+        assert_eq!(stamp(&[(2, 600_000)], &[1, 2, 3]), 0);
     }
 }
