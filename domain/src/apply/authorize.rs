@@ -18,12 +18,13 @@ use std::collections::BTreeSet;
 use tidegate_mutant::{Mutant, is_on};
 
 /// A value that carries the signatures which its kind, role and epoch demand. Outside this module
-/// only [`authorize`] makes one.
+/// only [`authorize`] and the last of its steps, [`Counted::verify`], make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified<T> {
     value: T,
     terms: Terms,
     signers: Vec<PublicKey>,
+    keys: Revision,
 }
 
 /// What the envelope says of when a command may be applied.
@@ -47,6 +48,7 @@ impl Verified<Command> {
             value: command.into(),
             terms,
             signers,
+            keys: Revision(0),
         }
     }
 }
@@ -66,6 +68,11 @@ impl<T> Verified<T> {
     pub fn signers(&self) -> &[PublicKey] {
         &self.signers
     }
+
+    /// The key set in which they counted: once it has changed, they must be counted again.
+    pub const fn keys(&self) -> Revision {
+        self.keys
+    }
 }
 
 /// A command as if all who must had signed it. For [`super::preview`] only, which changes nothing.
@@ -79,14 +86,15 @@ pub(super) fn assumed(command: Command) -> Verified<Command> {
             expected_revision: None,
         },
         signers: Vec::new(),
+        keys: Revision(0),
     }
 }
 
 /// Checks that a command was signed for this cluster, epoch and log by those whom its kind
 /// demands. `envelope` is the canonical form of a [`SignedCommand`].
 ///
-/// Signatures are counted before they are verified, so that an outsider costs no curve arithmetic;
-/// then every one of them must verify, also those that don't count.
+/// Whoever guards the state with a lock takes the three steps one by one, and holds it for the
+/// second alone.
 ///
 /// # Errors
 /// The first thing that is wrong.
@@ -95,58 +103,113 @@ pub fn authorize(
     envelope: &[u8],
     stamp: Stamp,
 ) -> Result<Verified<Command>, Unauthorized> {
-    if envelope.len() > ENVELOPE_BYTES_MAX {
-        return Err(malformed(format_args!(
-            "{} bytes, at most {ENVELOPE_BYTES_MAX}",
-            envelope.len()
-        )));
-    }
-    let signed = SignedCommand::from_bytes(envelope).map_err(malformed)?;
-    let (body, command) = parse(state, &signed)?;
-    check_cluster(state, &body, &command, stamp)?;
-    let pae = pae(COMMAND_PAYLOAD_TYPE, &signed.body);
-    if pae.len() > PAE_BYTES_MAX {
-        return Err(malformed(format_args!(
-            "{} bytes to sign, at most {PAE_BYTES_MAX}",
-            pae.len()
-        )));
-    }
-    let claimed = claimed_signers(&signed.signatures)?;
-    let signers = count(state, &command, &claimed)?;
-    let unverified = is_on(Mutant::SignatureUnverified);
-    for signature in signed.signatures.iter().filter(|_| !unverified) {
-        verify_pae(signature, &pae)
-            .map_err(|BadSignature { key }| Unauthorized::BadSignature { key })?;
-    }
-    let terms = Terms {
-        id: body.id,
-        not_before: body.not_before,
-        not_after: body.not_after,
-        expected_revision: body.expected_revision,
-    };
-    Ok(Verified {
-        value: command,
-        terms,
-        signers,
-    })
+    Claim::read(envelope)?.count(state, stamp)?.verify()
 }
 
-/// Decodes, looking at the origin before the arguments.
-fn parse(state: &State, signed: &SignedCommand) -> Result<(CommandBody, Command), Unauthorized> {
-    let detached = signed.detached.as_ref().map_or(0, Vec::len);
-    if detached > DETACHED_BYTES_MAX {
-        return Err(malformed(format_args!(
-            "{detached} bytes of arguments, at most {DETACHED_BYTES_MAX}"
-        )));
+/// What an envelope says. Nothing of it is checked yet.
+#[derive(Debug)]
+pub struct Claim {
+    signed: SignedCommand,
+    body: CommandBody,
+    command: Command,
+}
+
+/// A command whose claimed signers suffice, in the state in which they were counted. Whether they
+/// signed it is left to see.
+#[derive(Debug)]
+pub struct Counted {
+    unverified: Verified<Command>,
+    pae: Vec<u8>,
+    signatures: Vec<Signature>,
+}
+
+impl Claim {
+    /// Decodes an envelope.
+    ///
+    /// # Errors
+    /// It is too large, or no command in canonical form.
+    pub fn read(envelope: &[u8]) -> Result<Self, Unauthorized> {
+        if envelope.len() > ENVELOPE_BYTES_MAX {
+            return Err(malformed(format_args!(
+                "{} bytes, at most {ENVELOPE_BYTES_MAX}",
+                envelope.len()
+            )));
+        }
+        let signed = SignedCommand::from_bytes(envelope).map_err(malformed)?;
+        let detached = signed.detached.as_ref().map_or(0, Vec::len);
+        if detached > DETACHED_BYTES_MAX {
+            return Err(malformed(format_args!(
+                "{detached} bytes of arguments, at most {DETACHED_BYTES_MAX}"
+            )));
+        }
+        let (body, command) = signed.parse().map_err(malformed)?;
+        Ok(Self {
+            signed,
+            body,
+            command,
+        })
     }
-    let (body, command) = signed.parse().map_err(malformed)?;
-    if body.origin != state.meta().origin {
-        return Err(Unauthorized::OtherOrigin {
-            existing: state.meta().origin.clone(),
-            requested: body.origin,
-        });
+
+    /// Checks that the command is for this cluster, epoch and log, and counts those who claim to
+    /// have signed it: before anything is verified, so that an outsider costs no curve arithmetic.
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    pub fn count(self, state: &State, stamp: Stamp) -> Result<Counted, Unauthorized> {
+        let Self {
+            signed,
+            body,
+            command,
+        } = self;
+        if body.origin != state.meta().origin {
+            return Err(Unauthorized::OtherOrigin {
+                existing: state.meta().origin.clone(),
+                requested: body.origin,
+            });
+        }
+        check_cluster(state, &body, &command, stamp)?;
+        let pae = pae(COMMAND_PAYLOAD_TYPE, &signed.body);
+        if pae.len() > PAE_BYTES_MAX {
+            return Err(malformed(format_args!(
+                "{} bytes to sign, at most {PAE_BYTES_MAX}",
+                pae.len()
+            )));
+        }
+        let claimed = claimed_signers(&signed.signatures)?;
+        let signers = count(state, &command, &claimed)?;
+        let terms = Terms {
+            id: body.id,
+            not_before: body.not_before,
+            not_after: body.not_after,
+            expected_revision: body.expected_revision,
+        };
+        let unverified = Verified {
+            value: command,
+            terms,
+            signers,
+            keys: state.keys().revision,
+        };
+        Ok(Counted {
+            unverified,
+            pae,
+            signatures: signed.signatures,
+        })
     }
-    Ok((body, command))
+}
+
+impl Counted {
+    /// Verifies every signature, also of those that don't count. Takes time, and no state.
+    ///
+    /// # Errors
+    /// The first one that does not verify.
+    pub fn verify(self) -> Result<Verified<Command>, Unauthorized> {
+        let unverified = is_on(Mutant::SignatureUnverified);
+        for signature in self.signatures.iter().filter(|_| !unverified) {
+            verify_pae(signature, &self.pae)
+                .map_err(|BadSignature { key }| Unauthorized::BadSignature { key })?;
+        }
+        Ok(self.unverified)
+    }
 }
 
 /// Checks that the signers meant this cluster, in this epoch, with this history.

@@ -6,7 +6,7 @@ mod changes;
 mod judge;
 mod react;
 
-pub use authorize::{Terms, Verified, authorize};
+pub use authorize::{Claim, Counted, Terms, Verified, authorize};
 pub use changes::Context;
 
 pub(crate) use changes::Changes;

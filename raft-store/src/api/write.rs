@@ -285,9 +285,8 @@ impl Writes {
 
     async fn examine(&self, command: &Bytes, stamp_ms: u64) -> Result<Admission, ProposeError> {
         let (store, command) = (self.0.state.clone(), command.clone());
-        let chain = store.position().chain;
         // Signatures take their time: not on the executor's threads.
-        blocking(move || store.read(|state| examine(state, chain, &command, stamp_ms)))
+        blocking(move || examine(&store, &command, stamp_ms))
             .await
             .map_err(|error| ProposeError::Stopped(error.to_string()))
     }

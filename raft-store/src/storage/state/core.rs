@@ -94,7 +94,8 @@ impl Core {
         Ok((applied, Some(chained)))
     }
 
-    fn stamp(&self, time: LogTime) -> Stamp {
+    /// What the next entry would carry at log time `time`.
+    pub(super) fn stamp(&self, time: LogTime) -> Stamp {
         Stamp {
             time,
             index: Index(self.head.size()),

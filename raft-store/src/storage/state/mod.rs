@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{Database, Durability, WriteTransaction};
 use tidegate_audit_log::LogHead;
-use tidegate_domain::State;
-use tidegate_domain::id::{Incarnation, StateVersion};
+use tidegate_domain::id::{Incarnation, LogTime, StateVersion};
+use tidegate_domain::{Stamp, State};
 use tidegate_domain::state::RowError;
 use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::blocking;
@@ -197,6 +197,12 @@ impl StateStore {
         look(&self.shared.held().core.state)
     }
 
+    /// As [`Self::read`], with the stamp that the next entry would carry at log time `time`.
+    pub fn read_next<T>(&self, time: LogTime, look: impl FnOnce(&State, Stamp) -> T) -> T {
+        let core = &self.shared.held().core;
+        look(&core.state, core.stamp(time))
+    }
+
     /// A consistent view of state and audit log as of now, which later changes do not touch. Reads
     /// the disk; holding it long keeps old pages from being reused.
     ///
@@ -212,8 +218,8 @@ impl StateStore {
     /// # Errors
     /// The database cannot be read, or `after` is more than there is ([`StateError::Refused`]).
     pub fn changes_after(&self, after: u64, bytes_max: usize) -> Result<Option<Batch>, StateError> {
-        if let Some(batch) = self.shared.feed.batch_after(after) {
-            return Ok(Some(batch));
+        if let batch @ Some(_) = self.shared.feed.batch_after(after) {
+            return Ok(batch);
         }
         let view = self.view()?;
         let entries = view.position().entries;
@@ -234,8 +240,7 @@ impl StateStore {
         blocking(move || shared.flush(&mut shared.held())).await?
     }
 
-    /// A view of which nothing can be lost: one lock covers the sync and the look, so that no entry
-    /// is applied between them. Fails as [`Self::flush`].
+    /// A view of which nothing can be lost, with one lock for both. Fails as [`Self::flush`].
     pub(super) fn durable_view(&self) -> Result<StateView, StateError> {
         let mut held = self.shared.held();
         if !is_on(Mutant::UnsyncedSnapshot) {
