@@ -87,6 +87,17 @@ impl Group {
         membership.membership().voter_ids().collect()
     }
 
+    /// The voters beside this node.
+    pub(crate) fn other_voters(&self) -> Vec<Peer> {
+        let metrics = self.raft.metrics();
+        let membership = metrics.borrow_watched().membership_config.clone();
+        let membership = membership.membership();
+        let others = membership.voter_ids().filter(|id| *id != self.me);
+        others
+            .filter_map(|id| Some(self.peer(id, membership.get_node(&id)?)))
+            .collect()
+    }
+
     fn peer(&self, id: NodeId, member: &Member) -> Peer {
         self.factory.note_address(id, &member.addr);
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,6 +11,7 @@
 //! | `members` | drives the group to the members that operators approved |
 //! | `room` | what is refused before a disk is full |
 //! | `handover` | gives leadership to another voter |
+//! | `log_time` | tells when log time runs away from the clocks |
 //! | `tick` | moves log time on when something is due |
 //!
 //! Architecture invariant: Raft's indices stay inside this crate. Outside, "index" is the audit
@@ -21,6 +22,7 @@ pub mod config;
 mod group;
 mod handover;
 mod listen;
+mod log_time;
 mod members;
 mod network;
 pub mod node;

@@ -26,7 +26,7 @@ use crate::storage::{
     StateStore,
 };
 use crate::types::Raft;
-use crate::{handover, members, serve, tick};
+use crate::{handover, log_time, members, serve, tick};
 
 /// The first life of a cluster; a restore begins the next one.
 const FIRST_INCARNATION: u64 = 1;
@@ -144,6 +144,7 @@ impl Node {
             tokio::spawn(members::drive(Arc::clone(&serving), timeout)),
             tokio::spawn(Arc::clone(&serving.room).watch()),
             tokio::spawn(handover::drive(Arc::clone(&serving))),
+            tokio::spawn(log_time::watch(Arc::clone(&serving))),
         ];
         if let Some(key) = keys.node {
             let ticker = tick::Ticker::new(Arc::clone(&serving), key, entropy, config.tick_every);

@@ -56,6 +56,7 @@ impl Status {
             Err(_) => None,
         };
         let mut text = nodes(terminal, &statuses);
+        text.push_str(&alarms(terminal, &statuses));
         let mut json = json!({
             "nodes": statuses.iter().map(node_json).collect::<Vec<_>>(),
             "quorum": quorum.is_ok(),
@@ -116,6 +117,25 @@ fn nodes(terminal: Terminal, statuses: &[Answer]) -> String {
     table(&header, &rows)
 }
 
+/// What nodes say of a leader whose stamps have run away from their clocks.
+fn alarms(terminal: Terminal, statuses: &[Answer]) -> String {
+    let mut text = String::new();
+    for (_, status) in statuses {
+        if let Ok(status) = status
+            && let Some(ahead) = status.log_time_ahead_ms
+        {
+            let line = format!(
+                "node {}: log time is {} s ahead of the voters' clocks; it cosigns no checkpoint until they have caught up",
+                status.node_id,
+                ahead / 1_000
+            );
+            text.push_str(&terminal.paint(Tone::Bad, line));
+            text.push('\n');
+        }
+    }
+    text
+}
+
 const fn role(role: NodeRole) -> (Tone, &'static str) {
     match role {
         NodeRole::Leader => (Tone::Good, "leader"),
@@ -158,6 +178,7 @@ fn node_json((endpoint, status): &Answer) -> Json {
             "term": status.term,
             "entries": status.entries,
             "disk": disk_word(status.disk()),
+            "log_time_ahead_ms": status.log_time_ahead_ms,
             "disk_free_bytes": status.disk_free_bytes,
             "disk_reserve_bytes": status.disk_reserve_bytes,
             "ready": status.ready,

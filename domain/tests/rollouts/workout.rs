@@ -59,10 +59,17 @@ fn nothing_happens_before_the_wake_up(world: &World) {
         not_after: before,
         expected_revision: None,
     };
-    let stamp = Stamp { time: before, ..world.fleet.stamp() };
+    let stamp = Stamp {
+        time: before,
+        ..world.fleet.stamp()
+    };
     let tick = Verified::assume(Tick {}, terms, Vec::new());
     let applied = apply_authorized(&mut state, &tick, stamp);
-    assert_eq!(applied.outcome, Outcome::Accepted(Vec::new()), "before {at}, from {now}");
+    assert_eq!(
+        applied.outcome,
+        Outcome::Accepted(Vec::new()),
+        "before {at}, from {now}"
+    );
 }
 
 /// Retries are harmless: the same report under a new number changes no account.

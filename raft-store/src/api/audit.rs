@@ -112,16 +112,19 @@ impl audit_server::Audit for AuditService {
             size: head.size(),
             root: head.root(),
         };
+        let honest = self.check_log_time(view.position().log_time_ms).is_ok();
+        let voter = self.keys.voter.as_ref().filter(|_| honest);
         let time_s = self.serving.clock.wall().0 / 1_000;
         let mut signed = SignedCheckpoint::unsigned(claim);
-        for key in std::iter::once(key).chain(&self.keys.voter) {
+        for key in std::iter::once(key).chain(voter) {
             signed.sign(key, time_s).map_err(internal)?;
         }
         let note = signed.note().to_string().into_bytes();
         Ok(Response::new(v1::CheckpointResponse { note }))
     }
 
-    /// LOG-3: this voter cosigns a claim only if its own log has the same root at that size.
+    /// LOG-3: this voter cosigns a claim only if its own log has the same root at that size, and
+    /// log time there is one that an honest leader may have stamped.
     async fn cosign(
         &self,
         request: Request<v1::CosignRequest>,
@@ -144,7 +147,8 @@ impl audit_server::Audit for AuditService {
             return Err(WireError::refused(Refusal::OtherCluster, message).into());
         }
         self.serving.reads.confirm().await?;
-        let own = self.root_at(claim.size).await?;
+        let (own, log_time_ms) = self.at(claim.size).await?;
+        self.check_log_time(log_time_ms)?;
         if own != claim.root {
             let message = format!("this node has another root at size {}", claim.size);
             return Err(WireError::refused(Refusal::Mismatch, message).into());
@@ -202,7 +206,21 @@ impl AuditService {
         on_disk(move || state.view()).await
     }
 
-    async fn root_at(&self, size: u64) -> Result<NodeHash, Status> {
+    /// Refuses a log that ends at a time too far ahead of the voters' clocks.
+    fn check_log_time(&self, log_time_ms: u64) -> Result<(), WireError> {
+        let Some(ahead) = self.serving.too_far_ahead_ms(log_time_ms) else {
+            return Ok(());
+        };
+        let message = format!(
+            "log time is {} s ahead of the voters' clocks: this voter cosigns nothing that covers \
+             it until they have caught up",
+            ahead / 1_000
+        );
+        Err(WireError::refused(Refusal::NotAllowed, message))
+    }
+
+    /// The root of the first `size` entries, and log time at their end.
+    async fn at(&self, size: u64) -> Result<(NodeHash, u64), Status> {
         let view = self.view().await?;
         let head = view.head().size();
         if size > head {
@@ -210,7 +228,11 @@ impl AuditService {
                 "a tree of {size}, this node has {head} entries"
             )));
         }
-        on_disk(move || root_at(&TileHashes::new(&view, head), size).map_err(unreadable)).await
+        on_disk(move || {
+            let root = root_at(&TileHashes::new(&view, head), size).map_err(unreadable)?;
+            Ok((root, view.log_time_at(size)?))
+        })
+        .await
     }
 }
 

@@ -88,8 +88,7 @@ mod tests {
         let signer = fleet.keys.key(Role::Operator, 0).clone();
         let command = seal(&proposal, &[&signer]).to_bytes();
         let verified = authorize(&fleet.state, &command, fleet.stamp()).unwrap();
-        let looked =
-            |fleet: &Fleet| admission(&fleet.state, fleet.stamp(), &command, &verified);
+        let looked = |fleet: &Fleet| admission(&fleet.state, fleet.stamp(), &command, &verified);
         assert_eq!(looked(&fleet), Ok(Admission::Propose { urgent: false }));
         fleet.accept(RevokeKey {
             key: fleet.keys.public(Role::Operator, 0),

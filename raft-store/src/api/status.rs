@@ -53,6 +53,7 @@ pub(super) fn status(serving: &Serving) -> v1::StatusResponse {
         proposals_in_flight: u32::try_from(serving.writes.in_flight()).unwrap_or(u32::MAX),
         raft_last_log: last.saturating_sub(1),
         raft_applied: metrics.last_applied.map_or(0, |applied| applied.index),
+        log_time_ahead_ms: serving.too_far_ahead_ms(position.log_time_ms),
         disk_free_bytes: serving.room.free(),
         disk_reserve_bytes: serving.room.reserve(),
         clock_ahead_ms: leads.then(|| {
@@ -81,11 +82,9 @@ const fn role(state: ServerState, stopped: bool) -> v1::NodeRole {
 
 fn disk(serving: &Serving) -> v1::DiskState {
     let Serving { log, room, .. } = serving;
-    if log.poisoned().is_some() && !log.ran_out_of_room() {
-        v1::DiskState::Failed
-    } else if log.ran_out_of_room() || room.level() < Level::Ample {
-        v1::DiskState::Full
-    } else {
-        v1::DiskState::Writable
+    match log.poisoned() {
+        Some(poison) if !poison.full => v1::DiskState::Failed,
+        None if room.level() == Level::Ample => v1::DiskState::Writable,
+        Some(_) | None => v1::DiskState::Full,
     }
 }

@@ -182,6 +182,13 @@ impl StoreService {
 }
 
 impl Serving {
+    /// How far log time `time_ms` is ahead of the voters' clocks, in ms, if it is too far.
+    pub(crate) fn too_far_ahead_ms(&self, time_ms: u64) -> Option<u64> {
+        let Self { group, clocks, .. } = self;
+        let voters = group.voters();
+        clocks.too_far_ahead_ms((group.me, &voters), self.clock.as_ref(), time_ms)
+    }
+
     /// The stamp, in ms, that this node gives an entry which it proposes now.
     pub(crate) fn stamp(&self) -> u64 {
         let voters = self.group.voters();

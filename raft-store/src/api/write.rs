@@ -259,11 +259,7 @@ impl Writes {
     }
 
     /// Refuses what is not to be proposed, and answers what was applied before.
-    async fn pass_door(
-        &self,
-        command: &Bytes,
-        stamp_ms: u64,
-    ) -> Result<Passed, ProposeError> {
+    async fn pass_door(&self, command: &Bytes, stamp_ms: u64) -> Result<Passed, ProposeError> {
         let mut admission = self.examine(command, stamp_ms).await?;
         if matches!(admission, Admission::Refused(_)) {
             // A new leader may not have applied yet what makes the command good.

@@ -7,8 +7,12 @@ use tidegate_runtime::{BootInstant, Clock, WallMs};
 
 use crate::types::NodeId;
 
-/// How far ahead of the median of the voters' clocks a stamp may be, in ms.
+/// How far ahead of the median of the voters' clocks a stamp may be, in ms: a voter that sees one
+/// further ahead raises an alarm.
 pub const STAMP_AHEAD_MAX_MS: u64 = 60_000;
+/// What a leader stays below that, in ms: other voters hear of the clocks at other times, and must
+/// not take its stamps for a lie.
+const STAMP_MARGIN_MS: u64 = 5_000;
 /// How far behind it a stamp may be, in ms: a leader whose clock is wrong or was set back holds up
 /// what is due by no more than that.
 const STAMP_BEHIND_MAX_MS: u64 = 60_000;
@@ -40,14 +44,27 @@ impl PeerClocks {
     }
 
     /// The stamp that this node proposes as leader: its own clock, held within
-    /// [`STAMP_AHEAD_MAX_MS`] and [`STAMP_BEHIND_MAX_MS`] of the median.
+    /// [`STAMP_AHEAD_MAX_MS`], less the margin, and [`STAMP_BEHIND_MAX_MS`] of the median.
     pub(crate) fn stamp(&self, me: NodeId, voters: &[NodeId], clock: &dyn Clock) -> u64 {
         let ours = clock.wall().0;
         let median = self.median_ms(me, voters, signed(ours), clock.boot());
-        let latest = median.saturating_add(signed(STAMP_AHEAD_MAX_MS));
+        let latest = median.saturating_add(signed(STAMP_AHEAD_MAX_MS - STAMP_MARGIN_MS));
         let earliest = median.saturating_sub(signed(STAMP_BEHIND_MAX_MS));
         let unsigned = |ms: i64| u64::try_from(ms).unwrap_or(0);
         ours.clamp(unsigned(earliest), unsigned(latest))
+    }
+
+    /// How far log time `time_ms` is ahead of the median, in ms, if that is further than any stamp
+    /// of an honest leader.
+    pub(crate) fn too_far_ahead_ms(
+        &self,
+        (me, voters): (NodeId, &[NodeId]),
+        clock: &dyn Clock,
+        time_ms: u64,
+    ) -> Option<u64> {
+        let median = self.median_ms(me, voters, signed(clock.wall().0), clock.boot());
+        let ahead = u64::try_from(signed(time_ms).saturating_sub(median)).ok()?;
+        (ahead > STAMP_AHEAD_MAX_MS).then_some(ahead)
     }
 
     /// The median of the voters' clocks now.
@@ -132,7 +149,9 @@ mod tests {
             let median = clocks.median_ahead_ms(1, &[1, 2, 3], &jumped);
             assert_eq!(median, -jump_ms, "the others' clocks did not jump");
             let stamp = clocks.stamp(1, &[1, 2, 3], &jumped);
-            assert_eq!(stamp, jumped.wall.min(NOW + 2_000 + STAMP_AHEAD_MAX_MS));
+            let earliest = NOW + 2_000 - STAMP_BEHIND_MAX_MS;
+            let latest = NOW + 2_000 + STAMP_AHEAD_MAX_MS - STAMP_MARGIN_MS;
+            assert_eq!(stamp, jumped.wall.clamp(earliest, latest));
         }
     }
 
@@ -144,7 +163,20 @@ mod tests {
 
     #[test]
     fn a_clock_far_ahead_is_held_back_to_a_minute_past_the_median() {
-        assert_eq!(stamp(&[(2, -600_000), (3, -610_000)], &[1, 2, 3]), -540_000);
+        assert_eq!(stamp(&[(2, -600_000), (3, -610_000)], &[1, 2, 3]), -545_000);
+    }
+
+    #[test]
+    fn only_what_no_honest_leader_stamps_is_too_far_ahead() {
+        let clocks = heard(&[(2, 1_000), (3, 2_000)]);
+        let now = At {
+            wall: NOW,
+            since_now_ms: 0,
+        };
+        let too_far = |ahead| clocks.too_far_ahead_ms((1, &[1, 2, 3]), &now, NOW + ahead);
+        assert_eq!(too_far(0), None);
+        assert_eq!(too_far(1_000 + STAMP_AHEAD_MAX_MS), None);
+        assert_eq!(too_far(1_001 + STAMP_AHEAD_MAX_MS), Some(60_001));
     }
 
     #[test]

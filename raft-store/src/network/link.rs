@@ -136,13 +136,7 @@ mod tests {
     fn link(me: NodeId, origin: &str) -> Link {
         let disk = SimDisk::new().mount();
         let room = Rt::new(1).block_on(Room::new(Arc::new(disk), 0)).unwrap();
-        Link::new(
-            me,
-            origin,
-            Arc::new(Noon),
-            Arc::default(),
-            Arc::new(room),
-        )
+        Link::new(me, origin, Arc::new(Noon), Arc::default(), Arc::new(room))
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) enum Call {
     Propose(Bytes),
     /// A snapshot is about to come: how many audit entries are there already?
     SnapshotStart,
+    /// Nothing but what stands on the envelope.
+    Hello,
 }
 
 /// The answer to a [`Call`]; failures travel as gRPC statuses instead.
@@ -42,6 +44,7 @@ pub(crate) enum Reply {
     ReadIndex(LogId),
     Proposed(Proposed),
     SnapshotStart(u64),
+    Hello,
 }
 
 type Out = Encoder<Vec<u8>>;
@@ -63,6 +66,7 @@ impl Call {
             Self::ReadIndex => out.array(1)?.u8(4)?.ok(),
             Self::Propose(command) => out.array(2)?.u8(5)?.bytes(command)?.ok(),
             Self::SnapshotStart => out.array(1)?.u8(6)?.ok(),
+            Self::Hello => out.array(1)?.u8(7)?.ok(),
         });
     }
 
@@ -82,6 +86,7 @@ impl Call {
                 (4, 1) => Self::ReadIndex,
                 (5, 2) => Self::Propose(Bytes::copy_from_slice(from.bytes()?)),
                 (6, 1) => Self::SnapshotStart,
+                (7, 1) => Self::Hello,
                 _ => return Err(decode::Error::message("unknown call").at(at)),
             };
             Ok(call)
@@ -134,6 +139,7 @@ impl Reply {
                 out.bool(*duplicate)?.u64(incarnation.0)?.ok()
             }
             Self::SnapshotStart(entries) => out.array(2)?.u8(5)?.u64(*entries)?.ok(),
+            Self::Hello => out.array(1)?.u8(6)?.ok(),
         });
     }
 
@@ -157,6 +163,7 @@ impl Reply {
                     incarnation: tidegate_domain::id::Incarnation(from.u64()?),
                 }),
                 (5, 2) => Self::SnapshotStart(from.u64()?),
+                (6, 1) => Self::Hello,
                 _ => return Err(decode::Error::message("unknown reply").at(at)),
             };
             Ok(reply)

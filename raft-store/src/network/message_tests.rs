@@ -61,6 +61,7 @@ fn calls() -> Vec<Call> {
         Call::ReadIndex,
         Call::Propose(Bytes::from_static(b"command")),
         Call::SnapshotStart,
+        Call::Hello,
     ]
 }
 
@@ -92,6 +93,7 @@ fn replies() -> Vec<Reply> {
             incarnation: Incarnation(2),
         }),
         Reply::SnapshotStart(u64::MAX),
+        Reply::Hello,
     ]
 }
 

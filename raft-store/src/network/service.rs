@@ -109,6 +109,7 @@ impl RaftService {
             ),
             Call::SnapshotStart if self.link.level() < Level::Ample => return Err(no_room()),
             Call::SnapshotStart => Reply::SnapshotStart(self.state.position().entries),
+            Call::Hello => Reply::Hello,
             Call::ReadIndex => Reply::ReadIndex(self.reads.as_leader().await?),
             Call::Propose(command) => Reply::Proposed(self.writes.as_leader(command).await?),
         };

@@ -9,4 +9,5 @@ mod proxy;
 mod reach;
 mod start;
 mod support;
+mod time;
 mod watch;

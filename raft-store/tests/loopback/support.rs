@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tidegate_client::{ClientConfig, Proposed, StoreClient};
@@ -13,7 +14,7 @@ use tidegate_domain::{Outcome, SignedCommand};
 use tidegate_raft_store::config::{NodeConfig, NodeLimits, Peer, RaftTimers};
 use tidegate_raft_store::{Host, Listener, Member, Node, NodeId, NodeKeys};
 use tidegate_runtime::disk::SimDisk;
-use tidegate_runtime::{Clock, SystemClock, SystemEntropy};
+use tidegate_runtime::{BootInstant, Clock, SystemClock, SystemEntropy, WallMs};
 
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,10 +37,35 @@ impl Default for Shape {
     }
 }
 
+/// A clock that tells the right time until it is set.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WrongClock {
+    ahead_ms: Arc<AtomicI64>,
+}
+
+impl WrongClock {
+    /// Tells a time so far ahead of the right one from now on.
+    pub(crate) fn set_ahead(&self, ms: i64) {
+        self.ahead_ms.store(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for WrongClock {
+    fn wall(&self) -> WallMs {
+        let ahead = self.ahead_ms.load(Ordering::SeqCst);
+        WallMs(SystemClock.wall().0.saturating_add_signed(ahead))
+    }
+
+    fn boot(&self) -> BootInstant {
+        SystemClock.boot()
+    }
+}
+
 /// Nodes 1, 2, … in one process.
 pub(crate) struct Cluster {
     pub(crate) configs: Vec<NodeConfig>,
     pub(crate) disks: Vec<SimDisk>,
+    pub(crate) clocks: Vec<WrongClock>,
     pub(crate) nodes: Vec<Option<Node>>,
     pub(crate) fleet: Fleet,
 }
@@ -65,6 +91,7 @@ impl Cluster {
         }
         let mut cluster = Self {
             disks: configs.iter().map(|_| SimDisk::new()).collect(),
+            clocks: configs.iter().map(|_| WrongClock::default()).collect(),
             nodes: configs.iter().map(|_| None).collect(),
             configs,
             fleet: Fleet::unborn(),
@@ -80,7 +107,11 @@ impl Cluster {
 
     async fn start_on(&mut self, at: usize, listener: Listener) {
         let (config, keys) = (self.configs[at].clone(), node_keys(&self.fleet, at));
-        let node = Node::start(config, keys, listener, host(&self.disks[at])).await;
+        let host = Host {
+            clock: Arc::new(self.clocks[at].clone()),
+            ..host(&self.disks[at])
+        };
+        let node = Node::start(config, keys, listener, host).await;
         self.nodes[at] = Some(node.unwrap());
     }
 
@@ -230,7 +261,8 @@ pub(crate) fn ceremony(fleet: &mut Fleet) -> Vec<u8> {
 pub(crate) fn sign(fleet: &mut Fleet, command: impl Into<Command>) -> SignedCommand {
     fleet.now = LogTime(SystemClock.wall().0);
     let mut proposal = fleet.proposal(command);
-    proposal.not_before = LogTime(fleet.now.0.saturating_sub(60_000));
+    // Log time may be a minute behind the clocks.
+    proposal.not_before = LogTime(fleet.now.0.saturating_sub(120_000));
     proposal.base = Base::genesis(Fleet::ORIGIN);
     let signers = fleet.signers(&proposal.command);
     seal(&proposal, &signers.iter().collect::<Vec<_>>())

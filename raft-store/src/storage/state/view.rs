@@ -87,21 +87,21 @@ impl StateView {
             applied,
             installs,
         };
-        let entries = read.open_table(ENTRIES).map_err(redb::Error::from)?;
-        if let Some(last) = position.entries.checked_sub(1) {
-            let bytes = entries.get(last).map_err(redb::Error::from)?;
-            let bytes =
-                bytes.ok_or_else(|| StateError::Damaged(format!("no audit entry {last}")))?;
-            let entry = Entry::parse(bytes.value());
-            let entry = entry.map_err(|error| StateError::Damaged(error.to_string()))?;
-            position.log_time_ms = entry.header.t_ms;
-        }
+        position.log_time_ms = log_time_at(&read, position.entries)?;
         Ok(Self {
             read,
             head,
             position,
             membership,
         })
+    }
+
+    /// Log time after the first `entries` audit entries, in ms; 0 before the first.
+    ///
+    /// # Errors
+    /// The database cannot be read, or has fewer.
+    pub fn log_time_at(&self, entries: u64) -> Result<u64, StateError> {
+        log_time_at(&self.read, entries)
     }
 
     /// Where the view stands.
@@ -240,6 +240,18 @@ impl StateView {
             log_time_ms,
         }))
     }
+}
+
+fn log_time_at(read: &ReadTransaction, entries: u64) -> Result<u64, StateError> {
+    let Some(last) = entries.checked_sub(1) else {
+        return Ok(0);
+    };
+    let table = read.open_table(ENTRIES).map_err(redb::Error::from)?;
+    let bytes = table.get(last).map_err(redb::Error::from)?;
+    let bytes = bytes.ok_or_else(|| StateError::Damaged(format!("no audit entry {last}")))?;
+    let entry = Entry::parse(bytes.value());
+    let entry = entry.map_err(|error| StateError::Damaged(error.to_string()))?;
+    Ok(entry.header.t_ms)
 }
 
 impl TileSource for &StateView {
