@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn one_full_voter_of_three_stops_nothing_and_two_do() {
-        let (_, room) = room(RESERVE);
+        let (_, room) = room(RESERVE + 100);
         let voters = (1, [1, 2, 3].as_slice());
         room.heard(2, Level::Last);
         assert!(room.promise(1, false, voters).is_ok());

@@ -16,7 +16,7 @@ mod state;
 pub use audit_body::{Asked, AuditBody, KIND_MEMBERSHIP, KIND_UNREADABLE};
 pub use feed::{Batch, Position, PositionWatch};
 pub use identity::{Claim, FORMAT_VERSION, IDENTITY_FILE, Identity, IdentityError};
-pub use log::{LogOptions, LogStore, OpenLogError};
+pub use log::{LogOptions, LogStore, OpenLogError, Poison};
 pub use snapshot::{PIECE_BYTES, Pieces, SnapshotData, SnapshotReceiver};
 pub use state::{AuditEntry, StateError, StateOptions, StateStore, StateView};
 

@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::cache::Cache;
 use self::database::{LogDatabase, Op};
+pub use self::writer::Poison;
 use self::writer::{Done, Request};
 use super::codec::{self, CodecError};
 use crate::types::{Entry, LogId, TypeConfig, Vote};
@@ -94,13 +95,6 @@ struct View {
     poisoned: Option<Poison>,
 }
 
-#[derive(Clone, Debug)]
-struct Poison {
-    reason: String,
-    /// There was no room; the disk itself is sound.
-    full: bool,
-}
-
 impl LogStore {
     /// Opens the log on `disk`, verifies every record in it, and starts its writer.
     ///
@@ -148,22 +142,15 @@ impl LogStore {
 
     /// Why the log takes no more writes, or `None` while it does.
     #[must_use]
-    pub fn poisoned(&self) -> Option<String> {
-        let view = self.shared.view();
-        view.poisoned.as_ref().map(|poison| poison.reason.clone())
-    }
-
-    /// Whether the log takes no more writes because the disk was full.
-    #[must_use]
-    pub fn ran_out_of_room(&self) -> bool {
-        let view = self.shared.view();
-        view.poisoned.as_ref().is_some_and(|poison| poison.full)
+    pub fn poisoned(&self) -> Option<Poison> {
+        self.shared.view().poisoned.clone()
     }
 
     /// Waits until the log takes no more writes, and says why.
     pub(crate) async fn failed(&self) -> String {
         self.requests.closed().await;
-        self.poisoned().unwrap_or_else(|| writer_gone().to_string())
+        let poison = self.poisoned();
+        poison.map_or_else(|| writer_gone().to_string(), |poison| poison.reason)
     }
 
     /// Waits until everything asked for so far is durable, ends the writer, and closes the file.

@@ -208,7 +208,7 @@ fn a_full_disk_is_named_and_what_was_acknowledged_stays_readable() {
         while append(&mut log, vec![entry(next, 60_000)]).await.is_ok() {
             next += 1;
         }
-        let reason = log.poisoned().unwrap();
+        let reason = log.poisoned().unwrap().reason;
         assert!(reason.contains("disk is full"), "{reason}");
         assert_eq!(indices(&mut log, 0..1).await, [0]);
         drop(log);

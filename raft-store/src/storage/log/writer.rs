@@ -8,12 +8,21 @@ use tidegate_runtime::disk::Disk;
 use tidegate_runtime::{AsyncRuntime as _, Rt, blocking};
 use tokio::sync::{mpsc, oneshot};
 
+use super::Shared;
 use super::database::Op;
-use super::{Poison, Shared};
 use crate::types::TypeConfig;
 
 /// Most requests in one commit.
 const BATCH_REQUESTS_MAX: usize = 4_096;
+
+/// Why a log takes no more writes.
+#[derive(Clone, Debug)]
+pub struct Poison {
+    /// What happened, and what to do.
+    pub reason: String,
+    /// There was no room; the disk itself is sound.
+    pub full: bool,
+}
 
 /// Changes that belong together, and who waits for them.
 pub(super) struct Request {
