@@ -24,18 +24,24 @@ const LOOKS_PER_TTL: u32 = 4;
 ///
 /// `ttl` is how long opening may take, and how long requests may then stay without any reply: a
 /// partition resets nothing, so a stream that has gone dead must be noticed here.
+///
+/// The first request is awaited before a connection is: openraft holds it back for a while after a
+/// failure, and a peer that cannot be reached would otherwise be tried without a pause.
 pub(super) async fn open<S>(
     peer: &Peer,
-    input: S,
+    mut input: S,
     ttl: Duration,
 ) -> Result<AppendReplies<'static>, RPCError<TypeConfig>>
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
 {
+    let Some(first) = input.next().await else {
+        return Ok(Box::pin(stream::empty()));
+    };
     let unanswered = Arc::new(AtomicU64::new(0));
     let frames = {
         let (peer, unanswered) = (peer.clone(), Arc::clone(&unanswered));
-        input.map(move |request| {
+        stream::iter([first]).chain(input).map(move |request| {
             unanswered.fetch_add(1, Ordering::Relaxed);
             let call = Call::Append(request);
             peer.link.seal(peer.id, |out| call.encode(out))

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::support::{Cluster, Shape, accepted};
+use super::support::{Cluster, Shape, accepted, eventually};
+use openraft_rt::watch::WatchReceiver as _;
 use tidegate_client::Position;
 use tidegate_domain::{Outcome, Rejection};
 use tidegate_proto::Refusal;
@@ -174,6 +175,21 @@ async fn a_node_that_was_away_too_long_is_brought_back_by_a_snapshot() {
             accepted(&proposed.unwrap());
         }
     }
+    // Openraft keeps what an attempt under way may still send, until the attempt has failed.
+    let purged = |id| {
+        cluster
+            .node(id)
+            .raft()
+            .metrics()
+            .borrow_watched()
+            .purged
+            .is_some()
+    };
+    let rest: Vec<_> = (1..=3).filter(|id| *id != away).collect();
+    eventually("the others purge", || {
+        rest.iter().all(|id| purged(*id)).then_some(())
+    })
+    .await;
     cluster.restart(away).await;
     same_state_everywhere(&cluster, 501).await;
     assert_eq!(

@@ -61,3 +61,26 @@ async fn a_node_that_moved_is_reached_where_it_is_now() {
     cluster.catch_up(moving, proposed.index.0 + 1).await;
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_cannot_be_reached_is_tried_with_pauses() {
+    let mut cluster = Cluster::start(Shape::default()).await;
+    let dead = cluster.leader().await % 3 + 1;
+    let address = cluster.configs[dead as usize - 1].listen;
+    cluster.cut_power(dead).await;
+    let command = cluster.variant(1).to_bytes();
+    accepted(&cluster.client().propose(command).await.unwrap());
+    // Whoever connects is hung up on.
+    let door = tokio::net::TcpListener::bind(address).await.unwrap();
+    let mut attempts = 0_u32;
+    let count = async {
+        loop {
+            drop(door.accept().await);
+            attempts += 1;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(3), count).await;
+    // A heartbeat each 50 ms may try, and replication once in half a second.
+    assert!((1..200).contains(&attempts), "{attempts} attempts in 3 s");
+    cluster.stop().await;
+}
