@@ -8,27 +8,26 @@
 //! this module writes down what came of it.
 
 mod core;
+mod error;
 mod machine;
 mod tables;
 mod view;
 
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{Database, Durability, WriteTransaction};
 use tidegate_audit_log::LogHead;
-use tidegate_domain::id::{Incarnation, LogTime, StateVersion};
-use tidegate_domain::state::RowError;
+use tidegate_domain::id::{Incarnation, LogTime};
 use tidegate_domain::{Stamp, State};
 use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::blocking;
 use tidegate_runtime::disk::Disk;
 
+pub use self::error::StateError;
 pub use self::view::{AuditEntry, StateView};
 
 pub(super) use self::core::Core;
 pub(super) use self::tables::Tables;
-use super::codec::CodecError;
 use super::feed::{Batch, Feed, Position, PositionWatch};
 use super::{Identity, STATE_FILE, snapshot};
 use crate::types::Entry;
@@ -42,46 +41,6 @@ pub struct StateOptions {
     pub unsynced_bytes_max: u64,
     /// Bytes of events kept in memory for watchers.
     pub feed_bytes_max: usize,
-}
-
-/// Why the state cannot be opened, read, or moved on. All but [`StateError::Refused`] mean that
-/// this node's storage is not to be trusted; each stops the node.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StateError {
-    /// The disk failed.
-    #[error("state: {0}")]
-    Io(#[from] io::Error),
-    /// The database is damaged or in use.
-    #[error("state: {0}")]
-    Database(#[from] redb::Error),
-    /// A record is damaged or of another version.
-    #[error("state: {0}")]
-    Record(#[from] CodecError),
-    /// The rows do not make up a state.
-    #[error("state: {0}")]
-    Rows(#[from] RowError),
-    /// Parts of the database contradict each other.
-    #[error("state: damaged: {0}")]
-    Damaged(String),
-    /// The state follows rules that this build does not know.
-    #[error("state: it follows rules of version {0}; start a build that knows them")]
-    NewerRules(StateVersion),
-    /// A snapshot that must not be installed.
-    #[error("snapshot refused: {0}")]
-    Refused(String),
-    /// An earlier failure left the memory ahead of the disk.
-    #[error("state: stopped after an earlier failure: {0}")]
-    Poisoned(String),
-}
-
-impl From<StateError> for io::Error {
-    fn from(error: StateError) -> Self {
-        match error {
-            StateError::Io(error) => error,
-            other => Self::other(other),
-        }
-    }
 }
 
 /// The state of a node. Clones share it.

@@ -286,7 +286,7 @@ fn a_full_disk_stops_the_state_and_loses_nothing_synced() {
         let stop = stop.expect("the disk never filled up");
         assert!(
             matches!(&stop, StateError::Database(redb::Error::Io(io))
-            if io.kind() == io::ErrorKind::StorageFull),
+            if io.kind() == std::io::ErrorKind::StorageFull),
             "{stop}"
         );
         rig.disk.kill();

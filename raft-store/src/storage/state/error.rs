@@ -1,0 +1,48 @@
+//! Why the state cannot be read or written.
+
+use std::io;
+
+use tidegate_domain::id::StateVersion;
+use tidegate_domain::state::RowError;
+
+use crate::storage::codec::CodecError;
+
+/// Why the state cannot be opened, read, or moved on. All but [`StateError::Refused`] mean that
+/// this node's storage is not to be trusted; each stops the node.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The disk failed.
+    #[error("state: {0}")]
+    Io(#[from] io::Error),
+    /// The database is damaged or in use.
+    #[error("state: {0}")]
+    Database(#[from] redb::Error),
+    /// A record is damaged or of another version.
+    #[error("state: {0}")]
+    Record(#[from] CodecError),
+    /// The rows do not make up a state.
+    #[error("state: {0}")]
+    Rows(#[from] RowError),
+    /// Parts of the database contradict each other.
+    #[error("state: damaged: {0}")]
+    Damaged(String),
+    /// The state follows rules that this build does not know.
+    #[error("state: it follows rules of version {0}; start a build that knows them")]
+    NewerRules(StateVersion),
+    /// A snapshot that must not be installed.
+    #[error("snapshot refused: {0}")]
+    Refused(String),
+    /// An earlier failure left the memory ahead of the disk.
+    #[error("state: stopped after an earlier failure: {0}")]
+    Poisoned(String),
+}
+
+impl From<StateError> for io::Error {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Io(error) => error,
+            other => Self::other(other),
+        }
+    }
+}
