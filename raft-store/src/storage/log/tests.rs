@@ -275,6 +275,26 @@ fn truncated_and_purged_entries_stay_away() {
     });
 }
 
+/// A leader that still reads for a follower what was purged meanwhile must not send the rest as if
+/// nothing lay between: the follower's log would have a hole.
+#[test]
+fn a_piece_of_the_log_begins_where_it_was_asked_for_or_is_empty() {
+    run(async {
+        let disk = SimDisk::new();
+        let mut log = open(&disk).await.unwrap();
+        append(&mut log, (0..20).map(|index| entry(index, 5)).collect())
+            .await
+            .unwrap();
+        log.purge(log_id(9)).await.unwrap();
+        let from = async |log: &mut LogStore, start| {
+            let piece = log.limited_get_log_entries(start, 20).await.unwrap();
+            piece.first().map(|entry| entry.log_id.index)
+        };
+        assert_eq!(from(&mut log, 10).await, Some(10));
+        assert_eq!(from(&mut log, 6).await, None);
+    });
+}
+
 #[test]
 fn the_vote_is_durable_before_it_is_answered() {
     run(async {
