@@ -9,7 +9,7 @@ use crate::checkpoint::Checkpoint;
 use crate::directory::Directory;
 use crate::entry::{Entry, EntryError, Kind};
 use crate::export::CHECKPOINT_PATH;
-use crate::hash::{ChainHash, EntryHash, NodeHash};
+use crate::hash::{ChainHash, EntryHash, leaf_and_entry_hash};
 use crate::tiles::{BundleId, tiles_at_level};
 
 /// Bundles between two reports of progress.
@@ -84,7 +84,8 @@ fn walk_bundle<D: Directory + ?Sized>(
         let prefixed = frame.ok_or_else(|| bad(Fault::BundleEnds))?;
         let bytes = prefixed.get(1..).unwrap_or_default();
         let entry = in_place(bytes, index).map_err(bad)?;
-        if NodeHash::leaf_of_prefixed(prefixed) != *leaf {
+        let (own_leaf, hash) = leaf_and_entry_hash(prefixed);
+        if own_leaf != *leaf {
             return Err(if tower.leaves_are_suspect() {
                 Stop::bad(index, tower.leaves_path(), Fault::TileLeaf)
             } else {
@@ -94,7 +95,7 @@ fn walk_bundle<D: Directory + ?Sized>(
                 })
             });
         }
-        links.follow(bytes, &entry).map_err(bad)?;
+        links.follow(&entry, &hash).map_err(bad)?;
         match entry {
             Place::Known(entry) => contents.check(&entry, &path)?,
             Place::Opaque { version } => contents.count_opaque(version, Kind(0), false),
@@ -137,7 +138,7 @@ struct Links {
 }
 
 impl Links {
-    fn follow(&mut self, bytes: &[u8], entry: &Place<'_>) -> Result<(), Fault> {
+    fn follow(&mut self, entry: &Place<'_>, hash: &EntryHash) -> Result<(), Fault> {
         if let Place::Known(entry) = entry {
             let header = &entry.header;
             if header.prev_chain != self.chain {
@@ -157,7 +158,7 @@ impl Links {
                 return Err(Fault::RanBack { field: "key_epoch" });
             }
         }
-        self.chain = self.chain.next(&EntryHash::of(bytes));
+        self.chain = self.chain.next(hash);
         self.entries = self.entries.saturating_add(1);
         Ok(())
     }
