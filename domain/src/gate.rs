@@ -87,7 +87,7 @@ impl fmt::Display for Missing {
             Self::Operations { have, need } => ("reported operations", have, need),
             Self::Predictions { have, need } => ("reported predictions", have, need),
             Self::ControlPredictions { have, need } => {
-                ("predictions of the control group", have, need)
+                ("predictions of devices without the release", have, need)
             }
             Self::Latencies { have, need } => ("reported latencies", have, need),
         };

@@ -273,14 +273,14 @@ fn accuracy_is_judged_against_control() {
         "",
         "verified=100",
         "",
-        "waits: no reported predictions yet, 100 needed; no predictions of the control group yet, 100 needed",
+        "waits: no reported predictions yet, 100 needed; no predictions of devices without the release yet, 100 needed",
     );
     check(
         &g,
         "",
         well,
         "predictions=99 correct=99",
-        "waits: 99 of 100 predictions of the control group",
+        "waits: 99 of 100 predictions of devices without the release",
     );
     check(&g, "", well, "predictions=1000 correct=920", "passes");
     check(
