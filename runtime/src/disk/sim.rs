@@ -4,6 +4,7 @@
 //! sectors, each sector on its own: that also makes later writes survive earlier ones. The model
 //! is plain data without threads or clocks, so it serves `cargo test` and the simulator alike.
 
+mod faults;
 mod file;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use redb::StorageBackend;
 
+use self::faults::Faults;
 use self::file::{Change, File, write_at};
 use super::{BlockFile, Disk, check_name};
 
@@ -48,19 +50,6 @@ struct Device {
     cycle: u64,
     stats: DiskStats,
     faults: Faults,
-}
-
-#[derive(Debug, Default)]
-struct Faults {
-    /// Changes that still succeed before the power fails.
-    power_fails_after: Option<u64>,
-    /// Syncs that still succeed before one answers EIO.
-    sync_fails_after: Option<u64>,
-    /// Bytes over all files beyond which writes answer ENOSPC.
-    capacity_bytes: Option<u64>,
-    /// Answers syncs without persisting anything.
-    lying: bool,
-    sync_delay: Duration,
 }
 
 impl SimDisk {
@@ -102,64 +91,6 @@ impl SimDisk {
         for file in device.files.values_mut() {
             file.lose_unsynced(&mut *survives);
         }
-    }
-
-    /// Power fails at the change (write, change of length, sync, replace, remove) after the next
-    /// `changes`; call [`SimDisk::lose_power`] to see what is left.
-    pub fn fail_power_after(&self, changes: u64) {
-        self.device().faults.power_fails_after = Some(changes);
-    }
-
-    /// Takes [`SimDisk::fail_power_after`] back.
-    pub fn fail_power_never(&self) {
-        self.device().faults.power_fails_after = None;
-    }
-
-    /// The sync after the next `syncs` answers EIO and drops what it should have persisted, as
-    /// Linux does: a second sync then succeeds although the bytes are lost.
-    pub fn fail_sync_after(&self, syncs: u64) {
-        self.device().faults.sync_fails_after = Some(syncs);
-    }
-
-    /// Writes that would bring the files above `bytes` in total answer ENOSPC; `None` lifts it.
-    pub fn set_capacity(&self, bytes: Option<u64>) {
-        self.device().faults.capacity_bytes = bytes;
-    }
-
-    /// Firmware that answers syncs before anything is persisted: for tests that must catch it.
-    pub fn set_lying(&self, lying: bool) {
-        self.device().faults.lying = lying;
-    }
-
-    /// What each sync takes on the virtual clock.
-    pub fn set_sync_delay(&self, delay: Duration) {
-        self.device().faults.sync_delay = delay;
-    }
-
-    /// Flips one bit on the platter, as cosmic rays do. Returns whether there is such a byte.
-    pub fn flip_bit(&self, name: &str, offset: usize, bit: u8) -> bool {
-        let mut device = self.device();
-        let Some(file) = device.files.get_mut(name) else {
-            return false;
-        };
-        let mask = 1u8 << (bit % 8);
-        let mut flipped = false;
-        for bytes in [&mut file.durable, &mut file.view] {
-            if let Some(byte) = bytes.get_mut(offset) {
-                *byte ^= mask;
-                flipped = true;
-            }
-        }
-        flipped
-    }
-
-    /// Takes back every fault that is still to come, and gives the disk all its room.
-    pub fn mend(&self) {
-        let mut device = self.device();
-        device.faults = Faults {
-            sync_delay: device.faults.sync_delay,
-            ..Faults::default()
-        };
     }
 
     /// The length of a file as the running system sees it; 0 if there is none.
