@@ -56,7 +56,11 @@ impl HighWater {
         }
         Rt::sleep(self.disk.sync_delay()).await;
         let writer = Arc::clone(&self.disk);
-        blocking(move || writer.replace(FILE, print(position).as_bytes())).await??;
+        blocking(move || {
+            writer.replace(FILE, print(position).as_bytes())?;
+            writer.sync_names()
+        })
+        .await??;
         self.mark = Some(position);
         Ok(())
     }

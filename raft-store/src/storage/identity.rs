@@ -122,6 +122,7 @@ impl Identity {
                 return Err(IdentityError::Unidentified { found });
             }
             disk.replace(IDENTITY_FILE, self.to_text(false).as_bytes())?;
+            disk.sync_names()?;
             return Ok(Claim::New);
         };
         let (existing, joined) = Self::from_text(&bytes)?;
@@ -149,7 +150,8 @@ impl Identity {
     /// # Errors
     /// The disk failed.
     pub fn mark_joined(&self, disk: &dyn Disk) -> Result<(), IdentityError> {
-        Ok(disk.replace(IDENTITY_FILE, self.to_text(true).as_bytes())?)
+        disk.replace(IDENTITY_FILE, self.to_text(true).as_bytes())?;
+        Ok(disk.sync_names()?)
     }
 
     fn check_same(&self, existing: Self) -> Result<(), IdentityError> {

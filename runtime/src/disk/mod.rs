@@ -19,8 +19,8 @@ use redb::StorageBackend;
 ///
 /// File names are plain: no separators, not empty, no leading dot.
 pub trait Disk: Debug + Send + Sync + 'static {
-    /// Opens a file for reads and writes at any offset, and creates it if it is missing. The file's
-    /// name is durable on return; its bytes are after [`StorageBackend::sync_data`].
+    /// Opens a file for reads and writes at any offset, and creates it if it is missing. Its bytes
+    /// are durable after [`StorageBackend::sync_data`], a new name after [`Disk::sync_names`].
     ///
     /// # Errors
     /// Whatever the file system answers.
@@ -32,17 +32,25 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Whatever the file system answers.
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
 
-    /// Replaces a small file, all or nothing, durable on return.
+    /// Replaces a small file, all or nothing. The bytes are durable on return; that the name means
+    /// them is after [`Disk::sync_names`].
     ///
     /// # Errors
     /// Whatever the file system answers; the file is then the old or the new one, never a mix.
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
-    /// Removes a file; not an error if it is gone already. Durable on return.
+    /// Removes a file; not an error if it is gone already. Durable after [`Disk::sync_names`].
     ///
     /// # Errors
     /// Whatever the file system answers.
     fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes what names mean durable: files that were created, replaced or removed. Without it, a
+    /// power loss may bring back what was, although every byte was synced.
+    ///
+    /// # Errors
+    /// Whatever the file system answers; the caller must not rely on any name that changed.
+    fn sync_names(&self) -> io::Result<()>;
 
     /// The names of all files, sorted.
     ///

@@ -1,4 +1,4 @@
-//! A real directory: locked, and careful to sync the directory after each change of a name.
+//! A real directory, locked.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -88,17 +88,12 @@ impl DirDisk {
 
 impl Disk for DirDisk {
     fn open(&self, name: &str) -> io::Result<BlockFile> {
-        let path = self.file(name)?;
-        let is_new = !path.try_exists()?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .open(path)?;
-        if is_new {
-            sync_dir(&self.path)?;
-        }
+            .open(self.file(name)?)?;
         Ok(BlockFile::new(
             FileBackend::new(file).map_err(io::Error::other)?,
         ))
@@ -118,16 +113,18 @@ impl Disk for DirDisk {
         let mut file = File::create(&partial)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&partial, path)?;
-        sync_dir(&self.path)
+        fs::rename(&partial, path)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         match fs::remove_file(self.file(name)?) {
-            Ok(()) => sync_dir(&self.path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
+            removed => removed,
         }
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        sync_dir(&self.path)
     }
 
     fn names(&self) -> io::Result<Vec<String>> {

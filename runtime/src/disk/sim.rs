@@ -1,8 +1,9 @@
 //! A disk in memory that does what real disks may do when power is lost.
 //!
 //! What no completed sync covers may, after a power loss, be kept, lost, or torn at 512-byte
-//! sectors, each sector on its own: that also makes later writes survive earlier ones. The model
-//! is plain data without threads or clocks, so it serves `cargo test` and the simulator alike.
+//! sectors, each sector on its own: that also makes later writes survive earlier ones. Changes of
+//! names survive in order, as a journal keeps them: up to some point, and nothing after it. The
+//! model is plain data without threads or clocks, so it serves `cargo test` and the simulator alike.
 
 mod faults;
 mod file;
@@ -46,6 +47,8 @@ pub struct DiskStats {
 #[derive(Debug, Default)]
 struct Device {
     files: BTreeMap<String, File>,
+    /// What names meant before each change that no sync of names covers, in order.
+    renamed: Vec<(String, Option<File>)>,
     /// Mounts of an earlier cycle are dead.
     cycle: u64,
     stats: DiskStats,
@@ -88,6 +91,14 @@ impl SimDisk {
             1 => Box::new(|| true),
             _ => Box::new(|| random().is_multiple_of(2)),
         };
+        let mut renamed = std::mem::take(&mut device.renamed);
+        let kept = renamed.iter().take_while(|_| survives()).count();
+        for (name, before) in renamed.drain(kept..).rev() {
+            match before {
+                Some(file) => device.files.insert(name, file),
+                None => device.files.remove(&name),
+            };
+        }
         for file in device.files.values_mut() {
             file.lose_unsynced(&mut *survives);
         }
@@ -107,6 +118,7 @@ impl SimDisk {
         let mut device = self.device();
         device.cycle += 1;
         device.files.clear();
+        device.renamed.clear();
     }
 
     /// What the device did so far.
@@ -126,6 +138,15 @@ impl SimDisk {
 }
 
 impl Device {
+    /// What a name means now; nothing if there is no such file any more.
+    fn rename(&mut self, name: &str, file: Option<File>) {
+        let before = match file {
+            Some(file) => self.files.insert(name.to_owned(), file),
+            None => self.files.remove(name),
+        };
+        self.renamed.push((name.to_owned(), before));
+    }
+
     fn bytes(&self) -> u64 {
         self.files.values().map(|file| file.view.len() as u64).sum()
     }
@@ -189,7 +210,11 @@ impl SimMount {
 impl Disk for SimMount {
     fn open(&self, name: &str) -> io::Result<BlockFile> {
         check_name(name)?;
-        self.device()?.files.entry(name.to_owned()).or_default();
+        let mut device = self.device()?;
+        if !device.files.contains_key(name) {
+            device.rename(name, Some(File::default()));
+        }
+        drop(device);
         Ok(BlockFile::new(SimFile {
             mount: self.clone(),
             name: name.to_owned(),
@@ -212,7 +237,7 @@ impl Disk for SimMount {
                 view: bytes.to_vec(),
                 unsynced: Vec::new(),
             };
-            device.files.insert(name.to_owned(), file);
+            device.rename(name, Some(file));
             return Ok(());
         }
         let file = device.files.entry(name.to_owned()).or_default();
@@ -228,8 +253,19 @@ impl Disk for SimMount {
     fn remove(&self, name: &str) -> io::Result<()> {
         check_name(name)?;
         let mut device = self.device()?;
+        if device.files.contains_key(name) {
+            device.change()?;
+            device.rename(name, None);
+        }
+        Ok(())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        let mut device = self.device()?;
         device.change()?;
-        device.files.remove(name);
+        if !device.faults.lying {
+            device.renamed.clear();
+        }
         Ok(())
     }
 

@@ -19,10 +19,18 @@ fn bytes_of(disk: &SimDisk, name: &str) -> Vec<u8> {
     disk.mount().read(name).unwrap().unwrap_or_default()
 }
 
+/// A new file whose name is durable.
+fn opened(disk: &SimDisk) -> BlockFile {
+    let mount = disk.mount();
+    let file = mount.open("f").unwrap();
+    mount.sync_names().unwrap();
+    file
+}
+
 #[test]
 fn synced_bytes_survive_and_unsynced_bytes_may_not() {
     let disk = SimDisk::new();
-    let file = disk.mount().open("f").unwrap();
+    let file = opened(&disk);
     file.write(0, b"synced").unwrap();
     file.sync_data().unwrap();
     file.write(0, b"UNSYNC").unwrap();
@@ -33,7 +41,7 @@ fn synced_bytes_survive_and_unsynced_bytes_may_not() {
 #[test]
 fn a_write_tears_at_sector_boundaries_only() {
     let disk = SimDisk::new();
-    let file = disk.mount().open("f").unwrap();
+    let file = opened(&disk);
     file.set_len(2048).unwrap();
     file.sync_data().unwrap();
     file.write(256, &[7; 1024]).unwrap();
@@ -48,7 +56,7 @@ fn a_write_tears_at_sector_boundaries_only() {
 #[test]
 fn a_killed_process_loses_nothing_that_it_wrote() {
     let disk = SimDisk::new();
-    let file = disk.mount().open("f").unwrap();
+    let file = opened(&disk);
     file.write(0, b"page cache").unwrap();
     disk.kill();
     assert!(
@@ -69,7 +77,7 @@ fn a_mount_dies_with_its_successor() {
 #[test]
 fn power_fails_at_the_chosen_change() {
     let disk = SimDisk::new();
-    let file = disk.mount().open("f").unwrap();
+    let file = opened(&disk);
     disk.fail_power_after(2);
     file.write(0, b"a").unwrap();
     file.sync_data().unwrap();
@@ -82,7 +90,7 @@ fn power_fails_at_the_chosen_change() {
 #[test]
 fn a_failed_sync_drops_the_bytes_for_good() {
     let disk = SimDisk::new();
-    let file = disk.mount().open("f").unwrap();
+    let file = opened(&disk);
     disk.fail_sync_after(0);
     file.write(0, b"gone").unwrap();
     assert!(file.sync_data().is_err());
@@ -126,9 +134,11 @@ fn a_lying_disk_loses_what_it_said_was_synced() {
     let mount = disk.mount();
     disk.set_lying(true);
     let file = mount.open("f").unwrap();
+    mount.sync_names().unwrap();
     file.write(0, b"promised").unwrap();
     file.sync_data().unwrap();
     mount.replace("g", b"promised").unwrap();
+    mount.sync_names().unwrap();
     disk.lose_power(&mut script(&[0]));
     assert_eq!(
         (bytes_of(&disk, "f"), bytes_of(&disk, "g")),
@@ -141,8 +151,39 @@ fn replacing_a_file_is_all_or_nothing() {
     let disk = SimDisk::new();
     let mount = disk.mount();
     mount.replace("identity", b"old").unwrap();
+    mount.sync_names().unwrap();
     disk.fail_power_after(0);
     assert!(mount.replace("identity", b"new").is_err());
     disk.lose_power(&mut script(&[0]));
     assert_eq!(bytes_of(&disk, "identity"), b"old");
+}
+
+#[test]
+fn a_name_that_was_not_synced_may_mean_what_it_meant_before() {
+    let disk = SimDisk::new();
+    let mount = disk.mount();
+    mount.replace("mark", b"1").unwrap();
+    mount.replace("gone", b"1").unwrap();
+    mount.sync_names().unwrap();
+    mount.replace("mark", b"2").unwrap();
+    mount.remove("gone").unwrap();
+    let new = mount.open("new").unwrap();
+    new.write(0, b"synced").unwrap();
+    new.sync_data().unwrap();
+    // The first change survives; what came after the first that did not is lost, too.
+    disk.lose_power(&mut script(&[2, 0, 1]));
+    assert_eq!(bytes_of(&disk, "mark"), b"2");
+    assert_eq!(bytes_of(&disk, "gone"), b"1");
+    assert_eq!(disk.mount().names().unwrap(), ["gone", "mark"]);
+}
+
+#[test]
+fn synced_names_survive() {
+    let disk = SimDisk::new();
+    let mount = disk.mount();
+    mount.replace("mark", b"1").unwrap();
+    mount.replace("mark", b"2").unwrap();
+    mount.sync_names().unwrap();
+    disk.lose_power(&mut script(&[0]));
+    assert_eq!(bytes_of(&disk, "mark"), b"2");
 }

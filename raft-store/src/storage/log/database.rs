@@ -64,6 +64,7 @@ pub(super) struct LogDatabase(Database);
 impl LogDatabase {
     pub(super) fn open(disk: &dyn Disk, page_cache_bytes: usize) -> Result<Self, OpenLogError> {
         let file = disk.open(LOG_FILE)?;
+        disk.sync_names()?;
         let database = Database::builder()
             .set_cache_size(page_cache_bytes)
             .create_with_backend(file)

@@ -95,6 +95,7 @@ impl StateStore {
         } = identity;
         snapshot::remove_leftovers(disk.as_ref())?;
         let file = disk.open(STATE_FILE)?;
+        disk.sync_names()?;
         let database = Database::builder()
             .set_cache_size(options.page_cache_bytes)
             .create_with_backend(file)

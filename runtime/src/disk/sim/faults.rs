@@ -18,7 +18,7 @@ pub(super) struct Faults {
 }
 
 impl SimDisk {
-    /// Power fails at the change (write, change of length, sync, replace, remove) after the next
+    /// Power fails at the change (write, change of length or of a name, sync) after the next
     /// `changes`; call [`SimDisk::lose_power`] to see what is left.
     pub fn fail_power_after(&self, changes: u64) {
         self.device().faults.power_fails_after = Some(changes);
