@@ -85,6 +85,9 @@ impl SimDisk {
         device.cycle += 1;
         device.faults.power_fails_after = None;
         device.faults.sync_fails_after = None;
+        device.faults.write_fails_after = None;
+        device.faults.read_fails_after = None;
+        device.faults.misdirected_after = None;
         // Half of the crashes are the clean extremes, which coin flips would hardly ever give.
         let mut survives: Box<dyn FnMut() -> bool> = match random() % 4 {
             0 => Box::new(|| false),
@@ -183,7 +186,7 @@ impl Device {
             Some(0) => {
                 self.faults.sync_fails_after = None;
                 file.unsynced.clear();
-                return Err(io::Error::other("input/output error (simulated)"));
+                return Err(broken());
             }
             Some(left) => *left -= 1,
             None => {}
@@ -297,7 +300,10 @@ impl StorageBackend for SimFile {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let device = self.mount.device()?;
+        let mut device = self.mount.device()?;
+        if device.faults.fails_read() {
+            return Err(broken());
+        }
         let view = &device.files.get(&self.name).ok_or_else(removed)?.view;
         let start = to_usize(offset)?;
         let bytes = start
@@ -324,15 +330,19 @@ impl StorageBackend for SimFile {
         let mut device = self.mount.device()?;
         let before = device.files.get(&self.name).ok_or_else(removed)?.view.len();
         device.make_room((offset + data.len()).saturating_sub(before))?;
-        let power = device.change();
+        let mut written = device.change();
+        if device.faults.fails_write() {
+            written = written.and(Err(broken()));
+        }
+        let offset = device.faults.place(offset);
         let file = device.files.get_mut(&self.name).ok_or_else(removed)?;
         write_at(&mut file.view, offset, data);
-        // A write during which the power fails may still reach the platter in part.
+        // A write that fails, or during which the power does, may still reach the platter in part.
         file.unsynced.push(Change::Write {
             offset,
             bytes: data.to_vec(),
         });
-        power
+        written
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -342,6 +352,10 @@ impl StorageBackend for SimFile {
 
 fn to_usize(value: u64) -> io::Result<usize> {
     usize::try_from(value).map_err(|_| io::ErrorKind::FileTooLarge.into())
+}
+
+fn broken() -> io::Error {
+    io::Error::other("input/output error (simulated)")
 }
 
 fn power_lost() -> io::Error {

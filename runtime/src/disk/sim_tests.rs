@@ -187,3 +187,33 @@ fn synced_names_survive() {
     disk.lose_power(&mut script(&[0]));
     assert_eq!(bytes_of(&disk, "mark"), b"2");
 }
+
+#[test]
+fn reads_and_writes_fail_once_at_the_chosen_one() {
+    let disk = SimDisk::new();
+    let file = opened(&disk);
+    disk.fail_write_after(1);
+    file.write(0, b"ab").unwrap();
+    assert!(file.write(0, b"cd").is_err());
+    file.write(0, b"ef").unwrap();
+    disk.fail_read_after(0);
+    let mut bytes = [0; 2];
+    assert!(file.read(0, &mut bytes).is_err());
+    file.read(0, &mut bytes).unwrap();
+    assert_eq!(&bytes, b"ef");
+}
+
+#[test]
+fn a_misdirected_write_is_answered_and_lands_elsewhere() {
+    let disk = SimDisk::new();
+    let file = opened(&disk);
+    file.set_len(2048).unwrap();
+    disk.misdirect_after(0, 2);
+    file.write(1024, b"lost").unwrap();
+    file.sync_data().unwrap();
+    let bytes = bytes_of(&disk, "f");
+    assert_eq!(
+        (&bytes[..4], &bytes[1024..1028]),
+        (&b"lost"[..], &[0; 4][..])
+    );
+}

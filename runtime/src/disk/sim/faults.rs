@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::SimDisk;
+use super::file::SECTOR_BYTES;
 
 #[derive(Debug, Default)]
 pub(super) struct Faults {
@@ -10,11 +11,60 @@ pub(super) struct Faults {
     pub(super) power_fails_after: Option<u64>,
     /// Syncs that still succeed before one answers EIO.
     pub(super) sync_fails_after: Option<u64>,
+    /// Writes that still succeed before one answers EIO.
+    pub(super) write_fails_after: Option<u64>,
+    /// Reads that still succeed before one answers EIO.
+    pub(super) read_fails_after: Option<u64>,
+    /// Writes that still go where they should before one goes elsewhere, so many sectors away.
+    pub(super) misdirected_after: Option<(u64, usize)>,
     /// Bytes over all files beyond which writes answer ENOSPC.
     pub(super) capacity_bytes: Option<u64>,
     /// Answers syncs without persisting anything.
     pub(super) lying: bool,
     pub(super) sync_delay: Duration,
+}
+
+impl Faults {
+    /// Whether a read fails now.
+    pub(super) fn fails_read(&mut self) -> bool {
+        is_due(&mut self.read_fails_after)
+    }
+
+    /// Whether a write fails now.
+    pub(super) fn fails_write(&mut self) -> bool {
+        is_due(&mut self.write_fails_after)
+    }
+
+    /// Where a write that should go to `offset` really goes.
+    pub(super) fn place(&mut self, offset: usize) -> usize {
+        match &mut self.misdirected_after {
+            None => offset,
+            Some((0, sectors)) => {
+                let back = *sectors * SECTOR_BYTES;
+                self.misdirected_after = None;
+                offset.saturating_sub(back)
+            }
+            Some((left, _)) => {
+                *left -= 1;
+                offset
+            }
+        }
+    }
+}
+
+/// Counts down; true once, at the end.
+fn is_due(after: &mut Option<u64>) -> bool {
+    match after {
+        Some(0) => {
+            *after = None;
+            true
+        }
+        Some(left) => {
+            *left -= 1;
+            false
+        }
+        None => false,
+    }
 }
 
 impl SimDisk {
@@ -33,6 +83,22 @@ impl SimDisk {
     /// Linux does: a second sync then succeeds although the bytes are lost.
     pub fn fail_sync_after(&self, syncs: u64) {
         self.device().faults.sync_fails_after = Some(syncs);
+    }
+
+    /// The write after the next `writes` answers EIO, and may have reached the platter in part.
+    pub fn fail_write_after(&self, writes: u64) {
+        self.device().faults.write_fails_after = Some(writes);
+    }
+
+    /// The read after the next `reads` answers EIO.
+    pub fn fail_read_after(&self, reads: u64) {
+        self.device().faults.read_fails_after = Some(reads);
+    }
+
+    /// The write after the next `writes` goes to a place of its file so many sectors further back,
+    /// or to its beginning, and is answered as if it had gone where it should.
+    pub fn misdirect_after(&self, writes: u64, sectors: usize) {
+        self.device().faults.misdirected_after = Some((writes, sectors));
     }
 
     /// Writes that would bring the files above `bytes` in total answer ENOSPC; `None` lifts it.

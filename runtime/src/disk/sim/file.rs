@@ -17,7 +17,7 @@ pub(super) enum Change {
 }
 
 /// What the hardware keeps or loses as a whole.
-const SECTOR_BYTES: usize = 512;
+pub(super) const SECTOR_BYTES: usize = 512;
 
 impl File {
     pub(super) fn persist(&mut self) {
