@@ -10,6 +10,6 @@ pub use channel::{SimMpsc, SimMutex, SimOneshot};
 pub use runtime::{SimInstant, SimRng, SimRuntime};
 pub use skew::{Skew, clear_skew, set_skew};
 pub use watch::FifoWatch;
-pub use way::{Passing, Way, clear_ways, set_region, set_way};
+pub use way::{Passing, Way, break_streams, clear_ways, set_region, set_way};
 
 pub(crate) use skew::{boot, wall};

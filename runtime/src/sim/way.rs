@@ -22,6 +22,8 @@ struct Map {
     by_ip: BTreeMap<IpAddr, String>,
     /// Least time for one way and how much longer it may take, in µs.
     ways: BTreeMap<(String, String), (u64, u64)>,
+    /// How often all streams to a machine were ended.
+    broken: BTreeMap<IpAddr, u64>,
 }
 
 thread_local! {
@@ -45,6 +47,11 @@ pub fn set_way(between: [&str; 2], least: u64, jitter: u64) {
         map.ways.insert((a.clone(), b.clone()), (least, jitter));
         map.ways.insert((b, a), (least, jitter));
     });
+}
+
+/// Ends all streams to a machine that others opened, each when it is looked at next.
+pub fn break_streams(to: IpAddr) {
+    MAP.with_borrow_mut(|map| *map.broken.entry(to).or_insert(0) += 1);
 }
 
 /// Forgets all regions; call between two simulations on one thread.
@@ -78,8 +85,15 @@ impl Way {
             way: self.clone(),
             under_way: VecDeque::new(),
             ended: false,
+            breaks: self.breaks(),
             wait: None,
         }
+    }
+
+    /// How often streams on this way were ended.
+    fn breaks(&self) -> u64 {
+        let broken = |ip| MAP.with_borrow(|map| map.broken.get(&ip).copied());
+        self.0.and_then(broken).unwrap_or(0)
     }
 
     /// How long the next message takes; nothing to the neighbourhood.
@@ -103,6 +117,7 @@ pin_project_lite::pin_project! {
         way: Way,
         under_way: VecDeque<(Duration, S::Item)>,
         ended: bool,
+        breaks: u64,
         wait: Option<Pin<Box<Sleep>>>,
     }
 }
@@ -121,6 +136,9 @@ impl<S: Stream> Stream for Passing<S> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let mut this = self.project();
+        if this.way.breaks() != *this.breaks {
+            return Poll::Ready(None);
+        }
         let now = TimeHandle::current().elapsed();
         // Everything that was sent is under way at once: a message waits for none behind it.
         while !*this.ended {
