@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_domain::config::ClusterConfig;
+use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::BootInstant;
 
 use crate::Position;
@@ -66,7 +67,10 @@ const WAITING_MAX: usize = 64;
 impl Lease {
     /// Notes a quorum's answer `needs` to a question sent at `sent`.
     pub fn confirmed(&mut self, sent: BootInstant, needs: Position) {
-        if self.view.is_some_and(|view| view >= needs) {
+        if self
+            .view
+            .is_some_and(|view| view >= needs || is_on(Mutant::LeaseBeforeView))
+        {
             self.count(Renewal { sent, needs });
             return;
         }

@@ -19,6 +19,7 @@ use crate::{
 };
 use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
+use tidegate_mutant::{Mutant, is_on};
 
 /// The version of the rules that this build knows best.
 pub const STATE_VERSION: StateVersion = StateVersion(1);
@@ -227,6 +228,9 @@ impl State {
             return Err(RowError::NoMeta);
         }
         state.derived = Derived::of(&state);
+        if is_on(Mutant::LookUpsLost) {
+            state.derived.live_rollouts.clear();
+        }
         Ok(state)
     }
 

@@ -42,11 +42,61 @@ pub enum Mutant {
     SignatureUnverified,
     /// A command may set a floor to less than it was.
     FloorFalls,
+    /// A node that installs a snapshot loses the floors in it.
+    FloorsLostAtInstall,
+    /// A snapshot says that it covers less than it does: its last entry is applied again.
+    SnapshotSaysLess,
+    /// A node that installs a snapshot keeps the membership that it had.
+    MembershipKeptAtInstall,
+    /// The directory is not synced after the file that says what a node has promised was replaced.
+    NamesUnsynced,
+    /// A log whose sync failed goes on as if it had not.
+    FailedSyncIgnored,
+    /// A watcher that joins in the middle of a batch gets all of it.
+    WatchTwice,
+    /// A watcher is moved over a snapshot install without a word.
+    WatchSkipsInstall,
+    /// A watcher hears that it is up to date before it got the events.
+    WatchProgressAhead,
+    /// A node hands out its state without asking whether it is behind.
+    SnapshotUnconfirmed,
+    /// A read is answered by a round that began before it was asked.
+    ReadJoinsRound,
+    /// A voter cosigns a root that its own log does not have.
+    CosignedUnseen,
+    /// A refused vote is counted as granted.
+    RefusalCountsAsVote,
+    /// A renewal counts before the view has reached what it confirms.
+    LeaseBeforeView,
+    /// A view that is taken anew is not shown to whoever answers devices.
+    HaltLostAtResync,
+    /// A decision node that is cut off goes on with everything, not only with what may.
+    StaleGoesOn,
+    /// A decision node offers through an emergency stop.
+    StopIgnored,
+    /// A release below the security version that a device runs is offered to it.
+    DowngradeOffered,
+    /// Who is in a wave is drawn anew when the next one opens.
+    WavesShuffled,
+    /// A revoked key still counts for the releases that it signed.
+    RevokedKeyCounts,
+    /// A halted release is let in again under a new rollout.
+    BarEvaded,
+    /// The key epoch may skip a number.
+    EpochSkipped,
+    /// A wave opens without the gate of the one before it.
+    WaveWithoutGate,
+    /// Admissions of a session are taken back after a while, whoever may be using them.
+    BudgetTimedOut,
+    /// Admissions of a session that was written off are granted to others.
+    WriteOffReturns,
+    /// A state that is read back from rows lacks a look-up: replicas drift apart after restarts.
+    LookUpsLost,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 40] = [
         Self::LeaderRestore,
         Self::LeaseRead,
         Self::ReadBeforeApply,
@@ -62,6 +112,31 @@ impl Mutant {
         Self::IdForgotten,
         Self::SignatureUnverified,
         Self::FloorFalls,
+        Self::FloorsLostAtInstall,
+        Self::SnapshotSaysLess,
+        Self::MembershipKeptAtInstall,
+        Self::NamesUnsynced,
+        Self::FailedSyncIgnored,
+        Self::WatchTwice,
+        Self::WatchSkipsInstall,
+        Self::WatchProgressAhead,
+        Self::SnapshotUnconfirmed,
+        Self::ReadJoinsRound,
+        Self::CosignedUnseen,
+        Self::RefusalCountsAsVote,
+        Self::LeaseBeforeView,
+        Self::HaltLostAtResync,
+        Self::StaleGoesOn,
+        Self::StopIgnored,
+        Self::DowngradeOffered,
+        Self::WavesShuffled,
+        Self::RevokedKeyCounts,
+        Self::BarEvaded,
+        Self::EpochSkipped,
+        Self::WaveWithoutGate,
+        Self::BudgetTimedOut,
+        Self::WriteOffReturns,
+        Self::LookUpsLost,
     ];
 }
 

@@ -6,6 +6,7 @@ use super::{
 use std::{sync::Arc, time::Duration};
 use tidegate_client::{Observer, View};
 use tidegate_domain::Event;
+use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::BootInstant;
 
 /// Builds snapshots on the follower's task, off the hot path, and swaps them in.
@@ -53,7 +54,9 @@ impl Shown {
 
 impl Observer for Shown {
     fn replaced(&mut self, view: &View) {
-        self.rebuild(view);
+        if !is_on(Mutant::HaltLostAtResync) || self.desk.known.snapshot().is_none() {
+            self.rebuild(view);
+        }
         self.follow(view, true);
     }
 

@@ -9,7 +9,7 @@ use crate::{
     event::Event,
     evolve::stratum_credit,
     gate::Gate,
-    id::{Cohort, RolloutId, SessionId},
+    id::{Cohort, Millis, RolloutId, SessionId},
     node::{BudgetKey, PoolKey, SessionStatus},
     plan::{self, FINAL_ROLLOUTS_MAX, Next},
     release::{ArtifactKind, NotOfferable, ReleaseStatus, offerable},
@@ -17,6 +17,7 @@ use crate::{
     state::State,
     tally::{Arm, SumKey, TallyKey},
 };
+use tidegate_mutant::{Mutant, is_on};
 
 /// Most cohorts that mature in one entry.
 const MATURE_MAX: usize = 64;
@@ -107,7 +108,13 @@ pub(crate) fn held_by(state: &State, session: SessionId) -> impl Iterator<Item =
 /// if it was given up.
 fn settle_sessions(changes: &mut Changes<'_>) {
     let state = changes.state();
+    let now = changes.context().time;
+    let sessions = state.sessions().iter();
+    let timed_out = sessions
+        .take_while(|_| is_on(Mutant::BudgetTimedOut))
+        .filter(|(_, session)| session.opened_at.after(Millis(8_000)) < now);
     let ended = state.derived.ended_sessions.iter();
+    let ended = ended.chain(timed_out.map(|(id, _)| id));
     let held = ended.flat_map(|session| held_by(state, *session));
     let events: Vec<Event> = held
         .take(SETTLE_MAX)
@@ -115,12 +122,16 @@ fn settle_sessions(changes: &mut Changes<'_>) {
             let (session, pool) = (key.session, key.pool.clone());
             let count = state.budgets().get(key)?.held();
             Some(match state.sessions().get(&session)?.status {
-                SessionStatus::WrittenOff { .. } => Event::BudgetLost {
-                    session,
-                    pool,
-                    count,
-                },
-                SessionStatus::Open | SessionStatus::Closed { .. } => Event::BudgetReturned {
+                SessionStatus::WrittenOff { .. } if !is_on(Mutant::WriteOffReturns) => {
+                    Event::BudgetLost {
+                        session,
+                        pool,
+                        count,
+                    }
+                }
+                SessionStatus::Open
+                | SessionStatus::Closed { .. }
+                | SessionStatus::WrittenOff { .. } => Event::BudgetReturned {
                     session,
                     pool,
                     count,

@@ -9,6 +9,7 @@ use crate::{
     state::State,
 };
 use std::ops::Bound;
+use tidegate_mutant::{Mutant, is_on};
 
 /// The release of a name, if it may be offered.
 pub(crate) fn offerable_release<'a>(
@@ -54,7 +55,7 @@ pub(crate) fn check_bars(
     let bars = by_release.range((from, to));
     let others = bars.filter(|(_, id)| Some(*id) != own);
     let mut met = others.filter_map(|(_, id)| state.bars().get(id));
-    match met.find(|bar| bar.audience.overlaps(audience)) {
+    match met.find(|bar| bar.audience.overlaps(audience) && !is_on(Mutant::BarEvaded)) {
         Some(bar) => Err(Rejection::BarredByHalt {
             release: release.clone(),
             halted: bar.rollout,

@@ -17,6 +17,7 @@ use crate::{
     wave::{Breach, Evidence, OpenedBy},
 };
 use std::collections::BTreeSet;
+use tidegate_mutant::{Mutant, is_on};
 
 /// Most variants that one step excludes or names.
 const VARIANTS_MAX: usize = 16;
@@ -80,6 +81,9 @@ fn running(state: &State, rollout: &Rollout, context: &Context) -> Next {
             None => Next::Do(vec![open(rollout.id, following, OpenedBy::Gate, context)]),
         },
         Some(evidence) => through(state, rollout, evidence.at, context),
+        None if !is_last && is_on(Mutant::WaveWithoutGate) => {
+            Next::Do(vec![open(rollout.id, following, OpenedBy::Gate, context)])
+        }
         None if is_last && progress.overridden => {
             let opened = progress.opened.as_ref().map_or(context.time, |o| o.at);
             through(state, rollout, opened, context)

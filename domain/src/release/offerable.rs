@@ -4,6 +4,7 @@ use crate::{
     key::{KeySet, KeyStatus, Role},
     state::State,
 };
+use tidegate_mutant::{Mutant, is_on};
 
 /// Why a release may not be offered, whatever rollouts say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +43,7 @@ pub fn offerable_under(keys: &KeySet, release: &Release) -> Result<(), NotOffera
     let role = keys.role(Role::Release);
     let counts = |status| match status {
         KeyStatus::Trusted | KeyStatus::Retired => true,
-        KeyStatus::Revoked => false,
+        KeyStatus::Revoked => is_on(Mutant::RevokedKeyCounts),
     };
     let signers = release.signatures.keys();
     let found = signers

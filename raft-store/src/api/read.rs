@@ -162,6 +162,11 @@ impl Rounds {
             if result.is_ok() {
                 *self.known.confirmed() = Some(began);
             }
+            while is_on(Mutant::ReadJoinsRound)
+                && let Ok(late) = queue.try_recv()
+            {
+                waiting.push(late);
+            }
             for answer in waiting {
                 // Whoever no longer waits needs no answer.
                 let _ = answer.send(result.clone());

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{Stream, stream};
 use openraft_rt::watch::WatchReceiver;
+use tidegate_mutant::{Mutant, is_on};
 use tidegate_proto::v1::watch_update::Update;
 use tidegate_proto::v1::{Resync, ResyncReason, WatchBatch, WatchEntry, WatchIdle, WatchUpdate};
 use tidegate_runtime::blocking;
@@ -155,6 +156,9 @@ impl Watcher {
                 return Err(ReadError::Stopped("shutting down".to_owned()).into());
             }
             let position = self.state.position();
+            if is_on(Mutant::WatchSkipsInstall) && position.installs != self.installs {
+                (self.after, self.installs) = (position.entries, position.installs);
+            }
             if position.installs != self.installs {
                 return Ok(resync(ResyncReason::SnapshotInstalled));
             }
@@ -171,6 +175,10 @@ impl Watcher {
                 return Ok(self.deliver(batch));
             }
             match tokio::time::timeout(IDLE_EVERY, self.moved.changed()).await {
+                Ok(Ok(())) if is_on(Mutant::WatchProgressAhead) => {
+                    let entries = self.state.position().entries;
+                    return Ok(Update::Idle(WatchIdle { entries }));
+                }
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err(WatchError::Storage("shutting down".to_owned())),
                 Err(_) => {

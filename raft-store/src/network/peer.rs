@@ -16,6 +16,7 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use tidegate_mutant::{Mutant, is_on};
 use tidegate_proto::v1::raft_client::RaftClient;
 use tidegate_runtime::Way;
 use tonic::transport::Channel;
@@ -247,7 +248,11 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         let reply = self
             .raft_call(Call::Vote(rpc), RPCTypes::Vote, &option)
             .await?;
-        expect!(reply, Vote)
+        let counted = |answer: VoteResponse<TypeConfig>| VoteResponse {
+            vote_granted: answer.vote_granted || is_on(Mutant::RefusalCountsAsVote),
+            ..answer
+        };
+        expect!(reply, Vote).map(counted)
     }
 
     /// Never granted by default: a peer that can't be asked is an error, or an isolated node would

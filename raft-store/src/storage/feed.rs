@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use openraft_rt::Watch as _;
 use openraft_rt::watch::WatchSender;
+use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::Watch;
 
 use crate::types::LogId;
@@ -54,7 +55,10 @@ impl Batch {
 
     /// The part of the batch that a watcher with `after` entries lacks.
     fn since(&self, after: u64) -> Self {
-        let known = usize::try_from(after.saturating_sub(self.from)).unwrap_or(usize::MAX);
+        let mut known = usize::try_from(after.saturating_sub(self.from)).unwrap_or(usize::MAX);
+        if is_on(Mutant::WatchTwice) {
+            known = 0;
+        }
         let events = self.events.iter().skip(known).cloned().collect();
         Self {
             from: self.from.max(after),

@@ -6,6 +6,7 @@
 
 use std::io;
 
+use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::disk::Disk;
 
 use super::{LOG_FILE, STATE_FILE};
@@ -151,6 +152,9 @@ impl Identity {
     /// The disk failed.
     pub fn mark_joined(&self, disk: &dyn Disk) -> Result<(), IdentityError> {
         disk.replace(IDENTITY_FILE, self.to_text(true).as_bytes())?;
+        if is_on(Mutant::NamesUnsynced) {
+            return Ok(());
+        }
         Ok(disk.sync_names()?)
     }
 

@@ -79,7 +79,7 @@ fn life(asked: &Asked<'_>, considered: &Considered<'_>) -> Result<(), Pass> {
     let goes_on = considered.line.kind == LineKind::Offer
         && considered.subject.critical_security
         && rollout.is_some_and(|rollout| rollout.spec.on_stale == OnStale::Continue);
-    if goes_on {
+    if goes_on || is_on(Mutant::StaleGoesOn) {
         Ok(())
     } else {
         Err(Reason::SnapshotStale.into())
@@ -92,7 +92,11 @@ fn stops(asked: &Asked<'_>, considered: &Considered<'_>) -> Result<(), Pass> {
     let regions = asked.regions.iter().flatten();
     let all = std::iter::once(&asked.variant.stops).chain(regions.clone().map(|r| &r.stops));
     let stop = all.map(|stops| if returns { stops.returns } else { stops.offers });
-    if let Some(stop) = stop.flatten().next() {
+    if let Some(stop) = stop
+        .flatten()
+        .next()
+        .filter(|_| !is_on(Mutant::StopIgnored))
+    {
         return Err(Reason::Stopped { stop }.into());
     }
     let mut policies = regions.filter_map(|region| region.policy.as_ref());
@@ -178,7 +182,8 @@ fn allowed(
             floor,
         });
     }
-    if considered.line.kind != LineKind::Return && own < running.security_version {
+    let up = considered.line.kind != LineKind::Return && !is_on(Mutant::DowngradeOffered);
+    if up && own < running.security_version {
         let running = running.security_version;
         return Err(Reason::BelowRunning {
             release: own,

@@ -12,6 +12,7 @@ use tidegate_domain::{
     rollout::RetryPolicy,
     tally::Arm,
 };
+use tidegate_mutant::{Mutant, is_on};
 
 /// How baselines and returns are retried: they have no rollout file of their own to say so.
 const RETRY: RetryPolicy = RetryPolicy {
@@ -191,7 +192,11 @@ impl<'a> Turn<'a> {
         echo: Option<(usize, &Token)>,
     ) -> Result<Self, Reason> {
         let rollout = &entry.rollout;
-        let place = bucket::bucket(&rollout.salt, asked.check_in.device.as_str());
+        let mut place = bucket::bucket(&rollout.salt, asked.check_in.device.as_str());
+        if is_on(Mutant::WavesShuffled) {
+            let other = format!("{}/{}", asked.check_in.device.as_str(), entry.opened);
+            place = bucket::bucket(&rollout.salt, &other);
+        }
         let waves = &rollout.spec.waves;
         let traits = &asked.variant.traits;
         let wave = waves

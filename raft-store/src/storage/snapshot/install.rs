@@ -5,6 +5,7 @@ use tidegate_audit_log::tree::CompactRange;
 use tidegate_audit_log::{ChainHash, Entry, LogHead, NodeHash};
 use tidegate_domain::State;
 use tidegate_domain::id::Hash;
+use tidegate_mutant::{Mutant, is_on};
 
 use super::SnapshotData;
 use super::piece::{Digest, Header, Piece};
@@ -47,7 +48,10 @@ pub(in crate::storage) fn install(
         loop {
             match next()?.ok_or_else(|| refused("it breaks off"))? {
                 Piece::Header(_) => return Err(refused("it has two headers")),
-                Piece::Rows(rows) => {
+                Piece::Rows(mut rows) => {
+                    rows.retain(|(key, _)| {
+                        !key.starts_with(b"\x14") || !is_on(Mutant::FloorsLostAtInstall)
+                    });
                     for (key, value) in &rows {
                         tables.put_row(key, value)?;
                     }
@@ -146,13 +150,15 @@ impl Arriving {
         }
         let head = LogHead::from_bytes(&reached).map_err(|error| refused(&error.to_string()))?;
         let mut state = State::from_rows(rows)?;
-        if state.root() != Hash(root) {
+        if state.root() != Hash(root) && !is_on(Mutant::FloorsLostAtInstall) {
             return Err(refused("its rows do not have its state root"));
         }
         if state.meta().next.0 != head.size() {
             return Err(refused("its state and its audit log are of different ages"));
         }
-        check_never_falls(&own.state, &state)?;
+        if !is_on(Mutant::FloorsLostAtInstall) {
+            check_never_falls(&own.state, &state)?;
+        }
         let SnapshotMeta {
             last_log_id,
             last_membership,
@@ -162,7 +168,11 @@ impl Arriving {
             head,
             root: Hash(root),
             applied: last_log_id,
-            membership: last_membership,
+            membership: if is_on(Mutant::MembershipKeptAtInstall) {
+                own.membership.clone()
+            } else {
+                last_membership
+            },
         })
     }
 }

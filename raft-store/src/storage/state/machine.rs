@@ -5,6 +5,7 @@ use std::io;
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
+use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::blocking;
 
 use super::StateStore;
@@ -87,8 +88,15 @@ impl RaftSnapshotBuilder<TypeConfig> for StateStore {
         // openraft purges the log up to what this snapshot covers, and goes on applying meanwhile.
         let store = self.clone();
         let view = blocking(move || store.durable_view()).await??;
+        let mut last_log_id = view.position().applied;
+        if let Some(last) = last_log_id
+            .as_mut()
+            .filter(|_| is_on(Mutant::SnapshotSaysLess))
+        {
+            last.index = last.index.saturating_sub(1);
+        }
         let meta = SnapshotMeta {
-            last_log_id: view.position().applied,
+            last_log_id,
             last_membership: view.membership().clone(),
         };
         let identity = self.read(|state| (state.meta().origin.clone(), state.meta().incarnation.0));
