@@ -1,6 +1,8 @@
 //! From a seed to a schedule. Swarm testing: each seed leaves out about half of the classes of
 //! faults, since some bugs only show where others don't mask them.
 
+mod rarer;
+
 use crate::dice::Dice;
 use crate::schedule::{Fault, Load, Schedule, Spot, Timed, WorldSpec};
 
@@ -16,7 +18,7 @@ const RUINED_MAX: usize = 1;
 type Make = fn(&mut Storm) -> Option<Fault>;
 
 /// Every class that can be drawn, with how likely it is among those that a seed has.
-const CLASSES: [(u64, Make); 20] = [
+const CLASSES: [(u64, Make); 26] = [
     (4, crash),
     (2, kill),
     (1, restart),
@@ -37,6 +39,12 @@ const CLASSES: [(u64, Make); 20] = [
     (2, transfer),
     (3, snapshot),
     (1, device_power),
+    (1, rarer::snapshot_twice),
+    (1, rarer::fail_io),
+    (1, rarer::misdirect),
+    (2, rarer::disconnect),
+    (1, rarer::duplicate),
+    (2, rarer::vote),
 ];
 
 /// The schedule of a seed.
@@ -79,6 +87,8 @@ struct Storm {
     stores: Vec<Spot>,
     decisions: Vec<Spot>,
     ruined: usize,
+    /// Store nodes that operators want to vote.
+    voters: Vec<Spot>,
 }
 
 impl Storm {
@@ -98,6 +108,11 @@ impl Storm {
             stores: stores.iter().map(|store| Spot::store(store.id)).collect(),
             decisions: (1..=world.decision_nodes()).map(Spot::decision).collect(),
             ruined: 0,
+            voters: stores
+                .iter()
+                .filter(|store| store.voter)
+                .map(|store| Spot::store(store.id))
+                .collect(),
         }
     }
 
@@ -366,6 +381,7 @@ mod tests {
         let all: BTreeSet<&str> = (0..200).flat_map(classes).collect();
         // Regions are cut off by a class of their own, which is a partition, too.
         assert_eq!(all.len(), CLASSES.len() - 1, "{all:?}");
+        assert_eq!(all, Fault::CLASSES.into_iter().collect());
         for class in all {
             let with = (0..200)
                 .filter(|seed| classes(*seed).contains(class))

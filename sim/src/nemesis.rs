@@ -1,5 +1,7 @@
 //! Brings the schedule's faults about, and mends what they broke when their time is over.
 
+mod rarer;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -64,6 +66,7 @@ impl Nemesis {
     pub(crate) fn heal(&self) {
         self.healed.store(true, Ordering::Relaxed);
         self.world.network.heal();
+        self.world.send_twice(false);
         for store in self.world.members() {
             store.machine.disk().set_sync_delay(self.world.sync_delay());
             if store.machine.refused() && store.machine.is_ruined() {
@@ -127,6 +130,11 @@ impl Nemesis {
             | Fault::TearPower { .. }
             | Fault::FlipBit { .. }
             | Fault::FullDisk { .. } => self.strike_machine(fault),
+            Fault::SnapshotTwice { .. }
+            | Fault::FailIo { .. }
+            | Fault::Misdirect { .. }
+            | Fault::Disconnect { .. }
+            | Fault::Duplicate { .. } => self.strike_rarer(fault),
         }
     }
 

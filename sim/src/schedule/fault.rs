@@ -99,11 +99,50 @@ pub enum Fault {
     Snapshot { at: Spot },
     /// One device in so many loses power, and forgets what it had not installed.
     DevicePower { one_in: u64 },
+    /// The node takes two snapshots in quick succession.
+    SnapshotTwice { at: Spot, apart_ms: u64 },
+    /// The write, or the read, after the next `after` answers EIO.
+    FailIo { at: Spot, reads: bool, after: u64 },
+    /// The write after the next `after` lands so many sectors further back in its file.
+    Misdirect { at: Spot, after: u64, sectors: u32 },
+    /// All streams to the node end: watches, and what other nodes send it.
+    Disconnect { at: Spot },
+    /// Operators send every command twice, to two nodes at the same time.
+    Duplicate { for_ms: u64 },
     /// Operators make a learner of a voter, or a voter of a learner.
     Vote { at: Spot, voter: bool },
 }
 
 impl Fault {
+    /// All classes.
+    pub const CLASSES: [&'static str; 25] = [
+        "crash",
+        "kill",
+        "restart",
+        "replace",
+        "pause",
+        "one-way cut",
+        "partition",
+        "flapping",
+        "loss",
+        "delay",
+        "slow disk",
+        "failed sync",
+        "failed I/O",
+        "torn write",
+        "bit flip",
+        "misdirected write",
+        "full disk",
+        "clock",
+        "transfer",
+        "snapshot",
+        "two snapshots",
+        "disconnect",
+        "duplication",
+        "device power",
+        "membership",
+    ];
+
     /// The class of the fault: what swarm testing leaves out as a whole, and coverage counts.
     #[must_use]
     pub const fn class(&self) -> &'static str {
@@ -127,6 +166,11 @@ impl Fault {
             Self::Transfer { .. } => "transfer",
             Self::Snapshot { .. } => "snapshot",
             Self::DevicePower { .. } => "device power",
+            Self::SnapshotTwice { .. } => "two snapshots",
+            Self::FailIo { .. } => "failed I/O",
+            Self::Misdirect { .. } => "misdirected write",
+            Self::Disconnect { .. } => "disconnect",
+            Self::Duplicate { .. } => "duplication",
             Self::Vote { .. } => "membership",
         }
     }
@@ -146,11 +190,18 @@ impl Fault {
             | Self::FullDisk { at, .. }
             | Self::Clock { at, .. }
             | Self::Snapshot { at }
+            | Self::SnapshotTwice { at, .. }
+            | Self::FailIo { at, .. }
+            | Self::Misdirect { at, .. }
+            | Self::Disconnect { at }
             | Self::Vote { at, .. }
             | Self::Transfer { to: at } => vec![at],
             Self::Cut { from, to, .. } => from.iter_mut().chain(to).collect(),
             Self::Isolate { these, .. } | Self::Flap { these, .. } => these.iter_mut().collect(),
-            Self::Loss { .. } | Self::Delay { .. } | Self::DevicePower { .. } => Vec::new(),
+            Self::Loss { .. }
+            | Self::Delay { .. }
+            | Self::DevicePower { .. }
+            | Self::Duplicate { .. } => Vec::new(),
         }
     }
 }
@@ -175,9 +226,18 @@ impl fmt::Display for Fault {
             | Self::Kill { at, for_ms }
             | Self::Restart { at, for_ms }
             | Self::Pause { at, for_ms } => write!(f, " {at} for {for_ms} ms"),
-            Self::Replace { at } | Self::Snapshot { at } => {
+            Self::Replace { at } | Self::Snapshot { at } | Self::Disconnect { at } => {
                 write!(f, " {at}")
             }
+            Self::SnapshotTwice { at, apart_ms } => write!(f, " {at} {apart_ms} ms apart"),
+            Self::FailIo { at, reads, after } => {
+                let what = if *reads { "read" } else { "write" };
+                write!(f, " {at} {what} after {after}")
+            }
+            Self::Misdirect { at, after, sectors } => {
+                write!(f, " {at} by {sectors} sectors after {after}")
+            }
+            Self::Duplicate { for_ms } => write!(f, " for {for_ms} ms"),
             Self::Cut { from, to, for_ms } => {
                 write!(f, " {} -> {} for {for_ms} ms", Spots(from), Spots(to))
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -90,6 +91,13 @@ impl Client {
             Ok(client) => client,
             Err(error) => unreachable!("addresses are made here: {error}"),
         }
+    }
+
+    /// The same client, which begins at the next node.
+    fn turned(&self) -> Self {
+        let mut turned = self.clone();
+        turned.store.rotate_left(1);
+        turned
     }
 
     /// Proposes a command once; answers what came of it, if that is known.
@@ -219,7 +227,12 @@ async fn see(client: &Client, store: &StoreClient, crew: &Crew) {
 }
 
 /// Proposes one command after the other.
-pub(crate) async fn operate(client: Client, crew: Crew, load: Load, mut dice: Dice) {
+pub(crate) async fn operate(
+    client: Client,
+    (crew, twice): (Crew, Arc<AtomicBool>),
+    load: Load,
+    mut dice: Dice,
+) {
     let store = client.connect();
     loop {
         pause(&mut dice, load.operator_pause_ms).await;
@@ -232,6 +245,13 @@ pub(crate) async fn operate(client: Client, crew: Crew, load: Load, mut dice: Di
             crew.now(SystemClock.wall().0);
             crew.ask()
         };
+        if twice.load(Ordering::Relaxed) {
+            let (client, draft) = (client.clone(), draft.clone());
+            drop(madsim::task::spawn(async move {
+                let elsewhere = client.turned().connect();
+                client.propose(&elsewhere, &draft).await;
+            }));
+        }
         // Whoever has no answer asks again with the same bytes, for a while.
         for _ in 0..3 {
             if client.propose(&store, &draft).await.is_some() {

@@ -9,6 +9,7 @@ pub(crate) mod store;
 pub(crate) mod witness;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub(crate) struct World {
     decisions: Arc<Mutex<Vec<Decision>>>,
     pools: Vec<Pool>,
     clients: Vec<Client>,
+    /// Operators send every command twice.
+    twice: Arc<AtomicBool>,
 }
 
 impl World {
@@ -74,6 +77,7 @@ impl World {
             decisions: Arc::default(),
             pools: Vec::new(),
             clients: Vec::new(),
+            twice: Arc::default(),
             spec: Arc::new(spec),
             witness,
         };
@@ -103,7 +107,8 @@ impl World {
             let lane = format!("o{number}");
             let (crew, dice) = (Arc::clone(crew), dice(&lane));
             let client = self.client(&lane);
-            client.run(|client| client::operate(client, crew, load.clone(), dice));
+            let twice = Arc::clone(&self.twice);
+            client.run(|client| client::operate(client, (crew, twice), load.clone(), dice));
         }
         for number in 1..=load.readers {
             let lane = format!("r{number}");
@@ -152,6 +157,11 @@ impl World {
             self.pools.push(pool.clone());
             self.client(name).run(|_| pool.run(check_in_ms));
         }
+    }
+
+    /// Whether operators send every command twice, to two nodes at the same time.
+    pub(crate) fn send_twice(&self, twice: bool) {
+        self.twice.store(twice, Ordering::Relaxed);
     }
 
     /// One device in so many loses power.

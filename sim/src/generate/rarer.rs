@@ -1,0 +1,51 @@
+//! Classes of faults of which one blow is enough.
+
+use super::{Storm, ruin};
+use crate::schedule::Fault;
+
+/// Fewest voters that operators leave.
+const VOTERS_MIN: usize = 3;
+
+pub(super) fn snapshot_twice(storm: &mut Storm) -> Option<Fault> {
+    let at = storm.store();
+    let apart_ms = storm.dice.within(1..400);
+    Some(Fault::SnapshotTwice { at, apart_ms })
+}
+
+pub(super) fn fail_io(storm: &mut Storm) -> Option<Fault> {
+    let (at, reads) = (storm.store(), storm.dice.one_in(2));
+    let after = storm.dice.below(60);
+    Some(Fault::FailIo { at, reads, after })
+}
+
+pub(super) fn misdirect(storm: &mut Storm) -> Option<Fault> {
+    let at = ruin(storm)?;
+    let after = storm.dice.below(60);
+    let sectors = u32::try_from(storm.dice.within(1..64)).ok()?;
+    Some(Fault::Misdirect { at, after, sectors })
+}
+
+pub(super) fn disconnect(storm: &mut Storm) -> Option<Fault> {
+    let at = storm.store();
+    Some(Fault::Disconnect { at })
+}
+
+pub(super) fn duplicate(storm: &mut Storm) -> Option<Fault> {
+    let for_ms = storm.dice.within(2_000..12_000);
+    Some(Fault::Duplicate { for_ms })
+}
+
+/// Operators demote a voter, or promote a node that learns; a machine that was replaced meanwhile
+/// is neither.
+pub(super) fn vote(storm: &mut Storm) -> Option<Fault> {
+    let at = storm.named();
+    let voter = !storm.voters.contains(&at);
+    if voter {
+        storm.voters.push(at.clone());
+    } else if storm.voters.len() > VOTERS_MIN {
+        storm.voters.retain(|other| *other != at);
+    } else {
+        return None;
+    }
+    Some(Fault::Vote { at, voter })
+}

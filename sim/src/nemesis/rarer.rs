@@ -1,0 +1,45 @@
+//! Faults of which one blow is enough.
+
+use tidegate_runtime::sim::break_streams;
+
+use super::{Nemesis, ms, snapshot};
+use crate::schedule::Fault;
+use crate::world::machine::Breakable as _;
+use crate::world::store::address;
+
+impl Nemesis {
+    pub(super) fn strike_rarer(&self, fault: Fault) {
+        match fault {
+            Fault::SnapshotTwice { at, apart_ms } => self.at(&at, |store| {
+                snapshot(&store);
+                drop(madsim::task::spawn(async move {
+                    madsim::time::sleep(ms(apart_ms)).await;
+                    snapshot(&store);
+                }));
+            }),
+            Fault::FailIo { at, reads, after } => self.at(&at, |store| {
+                let disk = store.machine.disk();
+                if reads {
+                    disk.fail_read_after(after);
+                } else {
+                    disk.fail_write_after(after);
+                }
+            }),
+            Fault::Misdirect { at, after, sectors } => self.at(&at, |store| {
+                store.machine.ruin();
+                let sectors = usize::try_from(sectors).unwrap_or(1);
+                store.machine.disk().misdirect_after(after, sectors);
+            }),
+            Fault::Disconnect { at } => self.at(&at, |store| {
+                break_streams(address(store.spec.id).ip());
+            }),
+            Fault::Duplicate { for_ms } => {
+                self.world.send_twice(true);
+                self.later(for_ms, "duplication", |nemesis| {
+                    nemesis.world.send_twice(false);
+                });
+            }
+            other => unreachable!("{other} is brought about elsewhere"),
+        }
+    }
+}
