@@ -1,5 +1,7 @@
 //! What operators ask for, honest and hostile, made from what they last saw of the state.
 
+mod rarer;
+
 use tidegate_domain::command::{
     AdvanceWave, ApproveRollout, Base, ChangeMembership, Command, CompleteRollout, CreateRollout,
     EmergencyStop, HaltRollout, LiftStop, PauseRollout, RaiseFloor, RegisterVariant, ResumeRollout,
@@ -8,10 +10,10 @@ use tidegate_domain::command::{
 use tidegate_domain::config::Member;
 use tidegate_domain::guard::{StopCovers, StopScope};
 use tidegate_domain::id::{
-    LogTime, Millis, NodeId, Region, RolloutId, SecurityVersion, StopId, WaveIndex,
+    Epoch, LogTime, Millis, NodeId, Region, RolloutId, SecurityVersion, StopId, WaveIndex,
 };
 use tidegate_domain::key::Role;
-use tidegate_domain::rollout::Life;
+use tidegate_domain::rollout::{Life, OnStale};
 use tidegate_domain::state::State;
 use tidegate_domain::testing::{
     Fleet, proposed_keys, reason, region, release, rollout, scope, traits,
@@ -125,12 +127,14 @@ impl Operators {
         if self.dice.one_in(12) {
             return self.hostile();
         }
-        let draft = match self.dice.below(20) {
+        let draft = match self.dice.below(22) {
             0..=1 => self.variant(),
             2..=4 => self.release(),
             5 => self.stop(),
             6 => self.floor(),
-            7 if self.dice.one_in(3) => self.rotation(),
+            7 if self.dice.one_in(3) => self.rotation(1),
+            8 if self.dice.one_in(2) => self.revocation(),
+            9 if self.dice.one_in(2) => self.write_off(),
             _ => self.rollout(),
         };
         if self.overheard.len() < OVERHEARD_MAX {
@@ -152,6 +156,11 @@ impl Operators {
         let made = release(&format!("release-{}", self.made))
             .version(&format!("1.{}.0", self.made))
             .security_version(version);
+        let made = if self.dice.one_in(4) {
+            made.critical()
+        } else {
+            made
+        };
         let command = self.fleet.registration(made);
         self.draft("release", command)
     }
@@ -182,8 +191,8 @@ impl Operators {
         self.draft("floor", raise)
     }
 
-    /// Other keys for people; machines keep theirs.
-    fn rotation(&mut self) -> Draft {
+    /// Other keys for people, so many epochs ahead; machines keep theirs.
+    fn rotation(&mut self, ahead: u32) -> Draft {
         let first = u8::try_from(self.dice.below(4)).unwrap_or(0);
         let numbers = [first, first + 1, first + 2];
         let RotateKeys {
@@ -200,7 +209,7 @@ impl Operators {
             }
         }
         let rotation = RotateKeys {
-            epoch,
+            epoch: Epoch(epoch.0 + ahead - 1),
             roles,
             strand: true,
         };
@@ -281,6 +290,9 @@ impl Operators {
         if let Some(back) = self.dice.pick(&releases).filter(|_| percent_of_two(&name)) {
             rollout = rollout.back_to(back);
         }
+        if self.is_critical(&name) && self.dice.one_in(2) {
+            rollout.spec.on_stale = OnStale::Continue;
+        }
         let priority = u32::try_from(self.dice.below(1_000)).unwrap_or(0);
         let spec = rollout.priority(priority).spec();
         self.draft("rollout", CreateRollout { spec })
@@ -292,6 +304,11 @@ impl Operators {
         if let Some(bytes) = overheard.filter(|_| self.dice.one_in(2)) {
             let what = "overheard";
             return Draft { bytes, what };
+        }
+        match self.dice.below(8) {
+            0 | 1 => return self.skipped_epoch(),
+            2 => return self.unknown_rules(),
+            _ => {}
         }
         let mut draft = self.floor();
         let at = usize::try_from(self.dice.below(draft.bytes.len() as u64)).unwrap_or(0);
