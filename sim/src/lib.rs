@@ -21,6 +21,9 @@ pub mod oracle;
 pub mod record;
 pub mod schedule;
 
+/// What decision nodes make pseudonyms with in every run.
+const PSEUDONYMS: [u8; 32] = [4; 32];
+
 #[cfg(madsim)]
 mod nemesis;
 #[cfg(madsim)]

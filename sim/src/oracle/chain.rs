@@ -34,7 +34,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    pub(super) fn new(origin: &str, incarnation: u64) -> Self {
+    pub(crate) fn new(origin: &str, incarnation: u64) -> Self {
         let mut state = State::new(origin, Incarnation(incarnation));
         let genesis_root = state.root().0;
         Self {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_decision::engine::Mode;
 use tidegate_domain::guard::StopScope;
 use tidegate_domain::id::{Region, RolloutId};
 use tidegate_domain::rollout::Life;
@@ -34,7 +35,13 @@ impl Oracle for Halt1 {
                 asked_us,
                 answer,
             } if answer.is_offer => {
-                let bound_us = chain.state().config().lease.0 * 1_000;
+                let config = chain.state().config();
+                // What may go on while stale does so for longer, when it is: that is its bound.
+                let bound = match answer.mode {
+                    Some(Mode::Stale) => config.stale_max,
+                    _ => config.lease,
+                };
+                let bound_us = bound.0 * 1_000;
                 let halted = answer
                     .rollout
                     .and_then(|id| self.halted.get(&RolloutId(id)));

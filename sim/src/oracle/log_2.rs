@@ -1,5 +1,7 @@
-//! LOG-2: no acknowledged command is lost, and none is applied twice. And linearizability of
-//! writes: a command that was proposed after another was acknowledged stands after it.
+//! LOG-2: no acknowledged command is lost, and none is applied twice. And linearizability of all
+//! clients' operations, in the order of real time: a command that was proposed after another was
+//! acknowledged, or after a read was answered, stands after what they cover. That goes for commands
+//! of unknown outcome too, once they turn up in the log; what was said to have no effect has none.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +16,9 @@ pub(super) struct Log2 {
     /// Entries that were acknowledged when a command was first proposed, by its hash: it must
     /// stand after them.
     began: BTreeMap<[u8; 32], u64>,
-    /// One more than the greatest acknowledged index.
+    /// Attempts of each command that may still have an effect.
+    open: BTreeMap<[u8; 32], u32>,
+    /// One more than the greatest index that was acknowledged, or that a read covered.
     acknowledged: u64,
     /// Acknowledgements that the log is not known to hold yet.
     waiting: BTreeMap<u64, Promise>,
@@ -39,8 +43,19 @@ impl Oracle for Log2 {
                 if let Some(command) = command {
                     let key = *blake3::hash(command).as_bytes();
                     self.began.entry(key).or_insert(self.acknowledged);
+                    *self.open.entry(key).or_insert(0) += 1;
                 }
             }
+            Seen::Failed {
+                command,
+                without_effect: true,
+            } => {
+                let key = *blake3::hash(command).as_bytes();
+                if let Some(open) = self.open.get_mut(&key) {
+                    *open = open.saturating_sub(1);
+                }
+            }
+            Seen::Read { entries, .. } => self.acknowledged = self.acknowledged.max(*entries),
             Seen::Acknowledged {
                 op,
                 command,
@@ -66,7 +81,7 @@ impl Oracle for Log2 {
                     return Err(format!("two commands were acknowledged as entry {index}"));
                 }
             }
-            Seen::Entries { .. } => self.nothing_twice(chain)?,
+            Seen::Entries { .. } => self.follow(chain)?,
             _ => return Ok(()),
         }
         self.settle(chain)
@@ -107,28 +122,53 @@ impl Log2 {
         Ok(())
     }
 
-    /// The same bytes a second time are refused.
-    fn nothing_twice(&mut self, chain: &Chain) -> Verdict {
+    /// Looks at what the log has become.
+    fn follow(&mut self, chain: &Chain) -> Verdict {
         while let Some(link) = chain.link(self.looked) {
             let index = self.looked;
             self.looked += 1;
             let Asked::Command(command) = &link.body.asked else {
                 continue;
             };
-            let outcome = &link.body.applied.outcome;
-            let first = chain.index_of(command).unwrap_or(index);
-            let first_accepted = chain
-                .link(first)
-                .is_some_and(|link| matches!(link.body.applied.outcome, Outcome::Accepted(_)));
-            if first == index || !first_accepted {
-                continue;
-            }
-            if matches!(outcome, Outcome::Accepted(_)) {
-                return Err(format!(
-                    "the command of entry {first} was applied again as entry {index}"
-                ));
+            if matches!(link.body.applied.outcome, Outcome::Accepted(_)) {
+                nothing_twice(command, index, chain)?;
+                self.in_its_time(command, index)?;
             }
         }
         Ok(())
     }
+
+    /// A command has its effect after everything that was known when it was first proposed, and
+    /// only while some attempt may still have one.
+    fn in_its_time(&self, command: &[u8], index: u64) -> Verdict {
+        let key = *blake3::hash(command).as_bytes();
+        let Some(known) = self.began.get(&key) else {
+            return Ok(());
+        };
+        if index < *known {
+            return Err(format!(
+                "entry {index} was first proposed when {known} entries were known"
+            ));
+        }
+        if self.open.get(&key) == Some(&0) {
+            return Err(format!(
+                "entry {index} took effect after its proposer was told that it has none"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The same bytes a second time are refused.
+fn nothing_twice(command: &[u8], index: u64, chain: &Chain) -> Verdict {
+    let first = chain.index_of(command).unwrap_or(index);
+    let first_accepted = chain
+        .link(first)
+        .is_some_and(|link| matches!(link.body.applied.outcome, Outcome::Accepted(_)));
+    if first != index && first_accepted {
+        return Err(format!(
+            "the command of entry {first} was applied again as entry {index}"
+        ));
+    }
+    Ok(())
 }

@@ -6,19 +6,28 @@
 
 mod apply_1;
 mod chain;
+mod dec_1;
+mod degr_1;
 mod domain;
+mod epoch_2;
 mod floor_2;
 mod halt_1;
 mod live_1;
 mod log_1;
 mod log_2;
+mod log_3;
+mod members;
 mod read_1;
 mod read_2;
+mod watch;
+mod wave_2;
 mod wave_3;
 
 use std::collections::BTreeSet;
 
+use tidegate_decision::engine::Mode;
 use tidegate_domain::{Event, Outcome};
+use tidegate_proto::v1;
 use tidegate_raft_store::storage::{AuditEntry, Position};
 
 pub use chain::{Chain, Link};
@@ -46,6 +55,13 @@ pub enum Seen<'a> {
         op: u64,
         /// What it proposes, if it does.
         command: Option<&'a [u8]>,
+    },
+    /// A client gave a command up.
+    Failed {
+        /// What it had proposed.
+        command: &'a [u8],
+        /// Whether the store said that it has no effect.
+        without_effect: bool,
     },
     /// The store acknowledged a command.
     Acknowledged {
@@ -103,6 +119,67 @@ pub enum Seen<'a> {
         /// What it was told.
         answer: &'a Answer,
     },
+    /// A device was told something, whole: with what it had asked.
+    Decided {
+        /// The decision node.
+        lane: &'a str,
+        /// The wall clock of the world when it heard, in ms since 1970.
+        wall_ms: u64,
+        /// What it had asked.
+        request: &'a v1::CheckInRequest,
+        /// What it was told.
+        response: &'a v1::CheckInResponse,
+    },
+    /// A decision node that runs left a check-in of its own machine without an answer.
+    Unanswered {
+        /// The decision node.
+        lane: &'a str,
+        /// How long, in ms during which the machine ran.
+        waited_ms: u64,
+    },
+    /// Somebody signed for the log.
+    Checkpoint {
+        /// The store node.
+        lane: &'a str,
+        /// How many entries.
+        size: u64,
+        /// The root of the tree over them.
+        root: [u8; 32],
+    },
+    /// A raw watch was opened by a client that has so many entries.
+    WatchBegan {
+        /// The client.
+        lane: &'a str,
+        /// Audit entries that it has.
+        entries: u64,
+    },
+    /// A raw watch delivered entries.
+    WatchBatch {
+        /// The client.
+        lane: &'a str,
+        /// Index of the first.
+        from: u64,
+        /// Entries after the batch.
+        to: u64,
+        /// The events of each, as they came.
+        events: &'a [Vec<u8>],
+    },
+    /// A raw watch said that there is nothing new.
+    WatchIdle {
+        /// The client.
+        lane: &'a str,
+        /// Audit entries that it is said to have.
+        entries: u64,
+    },
+    /// What a store node believes of the membership.
+    Membership {
+        /// The node.
+        lane: &'a str,
+        /// The last Raft entry that it has applied.
+        applied: u64,
+        /// The Raft entry of the membership that it believes in.
+        believed: u64,
+    },
     /// All faults are over.
     Healed {
         /// By when, in µs of simulated time, everything must have made progress.
@@ -126,6 +203,14 @@ pub struct Answer {
     pub rollout: Option<u64>,
     /// Its wave, from 0.
     pub wave: Option<u32>,
+    /// The release that was given.
+    pub release: Option<String>,
+    /// Public keys of those who signed it.
+    pub signers: Vec<[u8; 32]>,
+    /// Rollouts whose wave is said not to be open for the device.
+    pub wave_not_open: Vec<u64>,
+    /// How much the node knew.
+    pub mode: Option<Mode>,
     /// Security version of what it was given.
     pub security_version: Option<u64>,
     /// The floor as the node sees it.
@@ -185,6 +270,13 @@ impl Panel {
             Box::new(wave_3::Wave3::default()),
             Box::new(floor_2::Floor2::default()),
             Box::new(live_1::Live1::default()),
+            Box::new(members::Members::default()),
+            Box::new(watch::Watches::default()),
+            Box::new(log_3::Log3::default()),
+            Box::new(epoch_2::Epoch2::default()),
+            Box::new(wave_2::Wave2::default()),
+            Box::new(degr_1::Degr1),
+            Box::new(dec_1::Dec1::default()),
         ];
         Self {
             chain: Chain::new(origin, incarnation),

@@ -68,6 +68,14 @@ impl Client {
         }
     }
 
+    pub(super) const fn witness(&self) -> &Witness {
+        &self.witness
+    }
+
+    pub(super) fn lane(&self) -> &str {
+        &self.lane
+    }
+
     pub(crate) const fn machine(&self) -> &Arc<NodeHandle> {
         &self.machine
     }
@@ -110,6 +118,10 @@ impl Client {
             Ok(proposed) => proposed,
             Err(error) => {
                 self.failed(op, &error);
+                self.witness.see(&Seen::Failed {
+                    command: bytes,
+                    without_effect: !error.is_effect_unknown(),
+                });
                 return None;
             }
         };

@@ -13,6 +13,7 @@ use tidegate_runtime::Host;
 use tidegate_runtime::disk::SimDisk;
 
 use super::machine::{Breakable as _, Machine, Process};
+use super::probe;
 use super::witness::Witness;
 use crate::record::Kind;
 
@@ -54,7 +55,7 @@ impl Decision {
             config: NodeConfig::new(Fleet::ORIGIN, store, region(place), address(number)),
             secrets: Secrets {
                 signing: key,
-                pseudonyms: PseudonymKey::new([4; 32]),
+                pseudonyms: PseudonymKey::new(crate::PSEUDONYMS),
             },
             disk: disk.clone(),
             process: process.clone(),
@@ -95,8 +96,13 @@ impl Boot {
         };
         let stopped = self.process.serves(node, &host);
         self.witness.note(&self.lane, Kind::Started { entries: 0 });
-        if stopped.await.is_err() {
-            return;
+        let neighbour = probe::ask(self.config.listen, &self.lane, &self.witness);
+        tokio::select! {
+            biased;
+            told = stopped => if told.is_err() {
+                return;
+            },
+            () = neighbour => {}
         }
         let Some(node) = self.process.take() else {
             return;

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use futures::stream;
 use madsim::time::{sleep, timeout};
+use tidegate_decision::engine::Mode;
 use tidegate_proto::v1::decision_client::DecisionClient;
 use tidegate_proto::v1::{self, OutcomeKind, OutcomeStatus, Verdict};
+use tidegate_runtime::{Clock as _, SystemClock};
 use tokio::sync::mpsc;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -51,6 +53,8 @@ struct Device {
     sequence: u64,
     /// When the last check-in was sent, in µs, until it is answered.
     asked_us: u64,
+    /// The last check-in, as it was sent.
+    asked: v1::CheckInRequest,
     offer: Option<v1::Offer>,
     outcome: Option<v1::OutcomeReport>,
     told: String,
@@ -73,6 +77,7 @@ impl Pool {
             security_version: 1,
             sequence: 0,
             asked_us: 0,
+            asked: v1::CheckInRequest::default(),
             offer: None,
             outcome: None,
             told: String::new(),
@@ -186,15 +191,13 @@ impl Pool {
             device: &device.id,
             place: &device.place,
             asked_us: device.asked_us,
-            answer: &Answer {
-                is_offer: answer.verdict() == Verdict::Offer,
-                rollout: offer.and_then(|offer| offer.rollout.parse().ok()),
-                wave: offer.and_then(|offer| offer.wave),
-                security_version: offer.map(|offer| offer.security_version),
-                floor: offer.map(|offer| offer.floor),
-                running: device.security_version,
-                entries: answer.snapshot_entries,
-            },
+            answer: &told_of(answer, device.security_version),
+        });
+        self.witness.see(&Seen::Decided {
+            lane,
+            wall_ms: SystemClock.wall().0,
+            request: &device.asked,
+            response: answer,
         });
         if answer.mode() == v1::DecisionMode::Fresh {
             self.witness.see(&Seen::Progress { what: "a lease" });
@@ -269,14 +272,15 @@ impl Device {
             .offer
             .as_ref()
             .map(|offer| offer.exposure_token.clone());
-        v1::CheckInRequest {
+        self.asked = v1::CheckInRequest {
             device_id: self.id.clone(),
             variant: format!("cam/r1/{}/none", self.place),
             components: vec![self.running()],
             sequence: self.sequence,
             exposure_tokens: token.into_iter().collect(),
             ..v1::CheckInRequest::default()
-        }
+        };
+        self.asked.clone()
     }
 
     fn running(&self) -> v1::RunningComponent {
@@ -327,4 +331,35 @@ impl Device {
 async fn client(address: SocketAddr) -> Result<DecisionClient<Channel>, Status> {
     let connected = DecisionClient::connect(format!("http://{address}")).await;
     connected.map_err(|error| Status::unavailable(error.to_string()))
+}
+
+/// What oracles need to know of an answer.
+fn told_of(answer: &v1::CheckInResponse, running: u64) -> Answer {
+    let offer = answer.offer.as_ref();
+    let signers = offer.into_iter().flat_map(|offer| &offer.signatures);
+    let not_open = answer.reasons.iter().filter(|r| r.code == "wave_not_open");
+    let rollouts = not_open.flat_map(|reason| &reason.params);
+    let rollouts = rollouts.filter(|param| param.name == "rollout");
+    Answer {
+        is_offer: answer.verdict() == Verdict::Offer,
+        rollout: offer.and_then(|offer| offer.rollout.parse().ok()),
+        wave: offer.and_then(|offer| offer.wave),
+        release: offer.map(|offer| offer.release.clone()),
+        signers: signers
+            .filter_map(|signature| signature.public_key.as_slice().try_into().ok())
+            .collect(),
+        wave_not_open: rollouts
+            .filter_map(|param| param.value.parse().ok())
+            .collect(),
+        mode: match answer.mode() {
+            v1::DecisionMode::Fresh => Some(Mode::Fresh),
+            v1::DecisionMode::Stale => Some(Mode::Stale),
+            v1::DecisionMode::Blind => Some(Mode::Blind),
+            v1::DecisionMode::Unspecified => None,
+        },
+        security_version: offer.map(|offer| offer.security_version),
+        floor: offer.map(|offer| offer.floor),
+        running,
+        entries: answer.snapshot_entries,
+    }
 }

@@ -1,11 +1,14 @@
 //! The machines: production code, unmodified, on simulated network, clocks and disks.
 
+mod auditor;
 mod client;
 mod decision;
 mod devices;
 pub(crate) mod machine;
 pub(crate) mod network;
+mod probe;
 pub(crate) mod store;
+mod watcher;
 pub(crate) mod witness;
 
 use std::collections::BTreeMap;
@@ -120,6 +123,11 @@ impl World {
             let client = self.client(&format!("f{number}"));
             client.run(client::follow);
         }
+        let stores: Vec<u64> = self.lock().keys().copied().collect();
+        let (machine, lane) = (self.client("w1"), "w1");
+        machine.run(|client| watcher::watch(client, stores.clone(), dice(lane)));
+        let (machine, lane) = (self.client("a1"), "a1");
+        machine.run(|client| auditor::audit(client, stores, dice(lane)));
         self.connect_devices(schedule);
     }
 

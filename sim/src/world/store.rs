@@ -113,7 +113,10 @@ impl Store {
         }
         let (leads, term) = self
             .machine
-            .with(|node| (node.is_leader(), term(node)))
+            .with(|node| {
+                show_membership(witness, lane, node);
+                (node.is_leader(), term(node))
+            })
             .unwrap_or_default();
         match (self.led.swap(leads, Ordering::Relaxed), leads) {
             (false, true) => witness.note(lane, Kind::Leader { term }),
@@ -134,6 +137,20 @@ impl Store {
                 .map(ToString::to_string)
         })?
     }
+}
+
+fn show_membership(witness: &Witness, lane: &str, node: &Node) {
+    // What is applied is read first: what is believed may only be newer.
+    let applied = node.state().position().applied.map_or(0, |id| id.index);
+    let metrics = node.raft().metrics();
+    let metrics = metrics.borrow_watched();
+    let believed = metrics.membership_config.log_id();
+    let believed = believed.as_ref().map_or(0, |id| id.index);
+    witness.see(&Seen::Membership {
+        lane,
+        applied,
+        believed,
+    });
 }
 
 fn term(node: &Node) -> u64 {
