@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tidegate_mutant::Mutant;
+use tidegate_sim::coverage::Coverage;
 use tidegate_sim::generate;
 use tidegate_sim::oracle::Violation;
 use tidegate_sim::run::{Report, run, run_with};
@@ -59,6 +60,15 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// Most seeds for each.
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+    },
+    /// Run seeds, and say which states faults struck in and what never happened.
+    Coverage {
+        /// The first seed.
+        #[arg(long)]
+        seed: u64,
+        /// How many seeds.
         #[arg(long, default_value_t = 200)]
         seeds: u64,
     },
@@ -125,6 +135,7 @@ fn execute(command: Command) -> anyhow::Result<bool> {
             }
             Ok(all)
         }
+        Command::Coverage { seed, seeds } => Ok(covers(seed..seed.saturating_add(seeds))),
         Command::Generate { seed } => {
             print!("{}", generate::schedule(seed).to_json());
             Ok(true)
@@ -161,6 +172,23 @@ fn is_repeatable(seed: u64) -> bool {
         }
     }
     false
+}
+
+/// Whether nothing broke in these seeds and every cell of the matrix was hit.
+fn covers(seeds: std::ops::Range<u64>) -> bool {
+    let mut coverage = Coverage::default();
+    let mut sound = true;
+    for seed in seeds {
+        let report = run(generate::schedule(seed));
+        sound &= tell(&format!("seed {seed}"), &report, false);
+        coverage.add(&report.coverage);
+    }
+    print!("{coverage}");
+    let missing = coverage.missing();
+    for what in &missing {
+        println!("  NEVER: {what}");
+    }
+    sound && missing.is_empty()
 }
 
 /// Whether a known bug is found with one of these seeds.

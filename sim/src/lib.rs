@@ -6,6 +6,7 @@
 //! | [`generate`] | from a seed to a schedule | everywhere |
 //! | [`record`] | what happened, as data, and its hash | everywhere |
 //! | [`oracle`] | what must never happen, one file per invariant | everywhere |
+//! | [`coverage`] | which states faults struck in, and what happened sometimes | everywhere |
 //! | [`load`] | what operators ask for, honest and hostile | everywhere |
 //! | [`dice`] | random numbers that follow from a seed for ever | everywhere |
 //! | `world` | the machines: production code, unmodified, on simulated network, clocks and disks | simulator |
@@ -14,6 +15,7 @@
 //!
 //! Architecture invariant: an oracle sees only what the world tells it, never what a fault was.
 
+pub mod coverage;
 pub mod dice;
 pub mod generate;
 pub mod load;

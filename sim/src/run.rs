@@ -9,6 +9,7 @@ use tidegate_domain::testing::Fleet;
 use tidegate_mutant::{Mutant, switch};
 use tidegate_runtime::sim::{clear_skew, clear_ways};
 
+use crate::coverage::Coverage;
 use crate::nemesis::Nemesis;
 use crate::oracle::{Seen, Violation};
 use crate::record::Trace;
@@ -32,6 +33,8 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// Audit entries that were committed.
     pub entries: u64,
+    /// Which states faults struck in, and what else happened.
+    pub coverage: Coverage,
     /// Simulated time.
     pub simulated: Duration,
     /// Real time.
@@ -106,6 +109,7 @@ pub fn run_with(schedule: Schedule, mutant: Option<Mutant>) -> Report {
         trace,
         violations,
         entries,
+        coverage: witness.coverage(),
         simulated,
         took: began.elapsed(),
     }

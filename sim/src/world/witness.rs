@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::coverage::{Counter, Coverage};
 use crate::oracle::{Panel, Seen, Violation};
 use crate::record::{Kind, Record, Trace};
 
@@ -13,6 +14,7 @@ pub(crate) struct Witness(Arc<Mutex<Memory>>);
 struct Memory {
     trace: Trace,
     panel: Panel,
+    counter: Counter,
     last_op: u64,
 }
 
@@ -21,6 +23,7 @@ impl Witness {
         Self(Arc::new(Mutex::new(Memory {
             trace: Trace::default(),
             panel: Panel::new(origin, incarnation),
+            counter: Counter::default(),
             last_op: 0,
         })))
     }
@@ -35,6 +38,8 @@ impl Witness {
         let at_us = now_us();
         let mut memory = self.memory();
         let found = memory.panel.see(at_us, seen);
+        let Memory { counter, panel, .. } = &mut *memory;
+        counter.see(seen, panel.chain());
         memory.blame(found);
     }
 
@@ -80,6 +85,12 @@ impl Witness {
         )
     }
 
+    /// What the run hit.
+    pub(crate) fn coverage(&self) -> Coverage {
+        let memory = self.memory();
+        memory.counter.counts(memory.panel.chain())
+    }
+
     // Readable after a panic, too: that is when it is needed most.
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -88,11 +99,13 @@ impl Witness {
 
 impl Memory {
     fn note(&mut self, lane: &str, kind: Kind) {
-        self.trace.push(Record {
+        let record = Record {
             at_us: now_us(),
             lane: lane.to_owned(),
             kind,
-        });
+        };
+        self.counter.note(&record, self.panel.chain());
+        self.trace.push(record);
     }
 
     fn blame(&mut self, found: Vec<Violation>) {
