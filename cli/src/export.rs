@@ -220,11 +220,24 @@ async fn cosigned(client: &StoreClient, mut signed: SignedCheckpoint) -> SignedC
         };
         let line = answer.into_inner().signature_line;
         let more = format!("{signed}{}", String::from_utf8_lossy(&line));
-        if let Ok(more) = SignedCheckpoint::parse(more.as_bytes()) {
+        if let Ok(more) = SignedCheckpoint::parse(more.as_bytes())
+            && !repeats_a_key(&more)
+        {
             signed = more;
         }
     }
     signed
+}
+
+/// Whether the last signature is of a key that has signed before: the node that made the checkpoint
+/// has cosigned it already.
+fn repeats_a_key(signed: &SignedCheckpoint) -> bool {
+    let Some((last, before)) = signed.note().signatures().split_last() else {
+        return false;
+    };
+    before
+        .iter()
+        .any(|one| one.name() == last.name() && one.id() == last.id())
 }
 
 /// Whose signatures an export rests on.

@@ -45,6 +45,10 @@ fn an_export_that_no_majority_cosigned_says_so_aloud() {
         (&json["voters"], &json["cosigners"]),
         (&1.into(), &1.into())
     );
+    // One line of the log's key and one of the voter's, though the voter is also who made it.
+    let note = fs::read_to_string(folder.path().join("later/checkpoint")).unwrap();
+    let signed = note.lines().filter(|line| line.starts_with('—')).count();
+    assert_eq!(signed, 2, "{note}");
     assert!(
         !fleet
             .told(&["audit", "export", "later"])
