@@ -252,8 +252,10 @@ impl Advance {
             wave,
             reason: self.reason,
         };
+        let name = rollout.wave(wave).map(|(spec, _)| spec.name.as_str());
         let done = format!(
-            "the gate of wave {wave} of rollout {} is overridden",
+            "the gate of wave {} of rollout {} is overridden",
+            name.unwrap_or_default(),
             rollout.id
         );
         let desk = context.desk(&cluster, &view);

@@ -98,7 +98,26 @@ fn reason(rollout: &Rollout, wait: &Wait) -> String {
         Wait::Stopped { stop } | Wait::StratumStopped { stop, .. } => {
             format!("a quorum lifts the stop: `tidegate lift {stop} --reason …`")
         }
-        _ => return wait.to_string(),
+        _ => return named(rollout, wait),
     };
     format!("{wait}; {command}")
+}
+
+/// What is waited for, with the wave's name from the file in place of its number.
+fn named(rollout: &Rollout, wait: &Wait) -> String {
+    let text = wait.to_string();
+    let (Wait::Soak { wave, .. }
+    | Wait::Samples { wave, .. }
+    | Wait::VariantSamples { wave, .. }
+    | Wait::Failing { wave, .. }
+    | Wait::CapBelowSamples { wave, .. }) = wait
+    else {
+        return text;
+    };
+    match rollout.wave(*wave) {
+        Some((spec, _)) => {
+            text.replacen(&format!("wave {wave}"), &format!("wave {}", spec.name), 1)
+        }
+        None => text,
+    }
 }
