@@ -35,6 +35,7 @@ fn a_new_user_gets_from_nothing_to_a_verified_export() {
 
     running.push(fleet.start(&["decide", "--config", "fleet/decide.toml"]));
     fleet.says("fleet-decide-toml.err", "session open");
+    second_decision_node_is_told_why(&fleet);
     nothing_to_worry_about(&fleet);
     first_release(&fleet);
     second_release(&fleet);
@@ -76,6 +77,19 @@ fn second_process_is_told_why(fleet: &Fleet<'_>) {
     );
 }
 
+/// The same of a decision node.
+fn second_decision_node_is_told_why(fleet: &Fleet<'_>) {
+    let decide = ["decide", "--config", "fleet/decide.toml"];
+    fleet.refused(&decide, "data/decide is in use by another process");
+    let text = fs::read_to_string(fleet.folder.join("fleet/decide.toml")).unwrap();
+    let elsewhere = text.replace("data/decide", "data/twin");
+    fs::write(fleet.folder.join("fleet/twin.toml"), elsewhere).unwrap();
+    fleet.refused(
+        &["decide", "--config", "fleet/twin.toml"],
+        "is in use by another process; stop it, or choose another address",
+    );
+}
+
 /// The first release of a component: it becomes the baseline.
 fn first_release(fleet: &Fleet<'_>) {
     fleet.release("detector-v3.1", "3.1.0", "3");
@@ -102,7 +116,8 @@ fn first_release(fleet: &Fleet<'_>) {
     );
     fleet.done(&["rollout", "apply", "first.yaml", "--approve"]);
     let why = fleet.done(&["rollout", "why", "1"]);
-    assert!(!why["reasons"].as_array().unwrap().is_empty(), "{why}");
+    let first = why["reasons"][0].as_str().unwrap();
+    assert!(first.contains("wave all "), "{why}");
     // What the engine says of the state, and what the decision node says to a device.
     let told = fleet.done(&[&["device", "why"], &DEVICE[..]].concat());
     assert_eq!(told["reasons"][0]["rollout"], 1, "{told}");
