@@ -199,9 +199,10 @@ impl Seen {
             if let Some(evidence) = &wave.passed {
                 (bar.ended_ms, bar.ending) = (Some(now), Some("passed"));
                 story.tell(format!(
-                    "{}: wave '{}' passed its gate: {} verified, {} failed, {} silent",
+                    "{}: wave '{}' passed its gate, judged on {} devices: {} verified, {} failed, {} silent",
                     rollout.spec.release,
                     spec.name,
+                    evidence.counts.exposed,
                     evidence.counts.verified,
                     evidence.counts.failed,
                     evidence.counts.silent

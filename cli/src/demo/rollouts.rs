@@ -28,7 +28,7 @@ const BAD: &str = include_str!("../../../examples/detector-v3.3.yaml");
 /// What the fleet left the factory with.
 const FACTORY: &str = include_str!("../../../examples/detector-v3.1.yaml");
 /// Nothing in the demo takes longer than this.
-const PATIENCE: Duration = Duration::from_secs(75);
+pub(super) const PATIENCE: Duration = Duration::from_secs(75);
 
 /// The rollout that makes the factory release the baseline.
 pub(super) fn factory_spec() -> anyhow::Result<&'static str> {

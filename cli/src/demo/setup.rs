@@ -15,6 +15,7 @@ use crate::fleet::{Counters, Fleet, Plan, Running, Totals};
 use anyhow::{Context, bail, ensure};
 use std::{path::Path, sync::Arc, time::Duration};
 use tidegate_domain::{
+    State,
     command::{RegisterRelease, RegisterVariant, RotateKeys, SetClusterConfig, pae},
     id::{Component, Epoch, Hash, Millis, ReleaseName, SecurityVersion, SignatureBytes},
     key::Role,
@@ -203,6 +204,14 @@ impl Stage {
         let spec = super::rollouts::factory_spec()?;
         let rollout = super::rollouts::begin(&self.desk, spec).await?;
         super::rollouts::complete_by_override(&self.desk, rollout).await?;
+        // The observer tells of it, too: here, and not somewhere in the next act.
+        let complete = |state: &State| {
+            let found = state.rollouts().get(&rollout);
+            found.is_some_and(|rollout| rollout.life.is_final())
+        };
+        self.observer
+            .until(super::rollouts::PATIENCE, complete)
+            .await;
         self.story
             .tell("a quorum declares detector-v3.1, which is in all devices, the baseline");
         Ok(())
