@@ -2,10 +2,15 @@
 use crate::id::Hash;
 use std::sync::Arc;
 
-/// Buckets of a page, and pages under the top: 8 levels each.
-const WIDTH: usize = 256;
+/// Children of a node: what four bits of a bucket's number can say.
+const WIDTH: usize = 16;
 /// Stands for what has no rows.
 const EMPTY: Hash = Hash([0; 32]);
+/// Above what has no rows.
+const BARE: Node = Node {
+    hash: EMPTY,
+    touched: false,
+};
 
 /// The tree over all rows of a state.
 ///
@@ -17,15 +22,12 @@ const EMPTY: Hash = Hash([0; 32]);
 /// K_x          = BLAKE3 derive_key("tidegate 2026-11 state x v1", "")
 /// ```
 ///
-/// The upper 8 of its 16 levels are the top, the lower ones stand in pages. A clone shares each
+/// Its 16 levels stand in pages of 4 each. What has no rows has no page, and a clone shares each
 /// page until one of the two changes it.
 #[derive(Clone, Debug)]
 pub(crate) struct RootTree {
     keys: Keys,
-    /// By the first byte of a bucket's number.
-    pages: Vec<Arc<Page>>,
-    /// The roots of the pages, and what is above them.
-    top: Arc<Levels>,
+    top: Option<Arc<Page>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,16 +37,23 @@ struct Keys {
     node: [u8; 32],
 }
 
-/// 256 buckets, by the second byte of their number, and the nodes above them.
+/// Four levels of nodes, and what hangs below the lowest.
 #[derive(Clone, Debug)]
 struct Page {
+    below: Below,
+    /// By heap position: 1 is the highest, `WIDTH..2 * WIDTH` are the lowest.
+    nodes: [Node; 2 * WIDTH],
+}
+
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a page is three times as large anyway, and half of all pages hold buckets"
+)]
+enum Below {
+    Pages([Option<Arc<Page>>; WIDTH]),
     /// The rows of each bucket, sorted by key.
-    buckets: Vec<Vec<Row>>,
-    levels: Levels,
-    /// Buckets that are to be hashed again.
-    touched: [bool; WIDTH],
-    /// Whether any is.
-    is_touched: bool,
+    Buckets([Vec<Row>; WIDTH]),
 }
 
 #[derive(Clone, Debug)]
@@ -53,10 +62,12 @@ struct Row {
     hash: Hash,
 }
 
-/// 256 hashes and the 8 levels of nodes above them, by heap position: 1 is the highest,
-/// `WIDTH..2 * WIDTH` are the lowest.
-#[derive(Clone, Debug)]
-struct Levels([Hash; 2 * WIDTH]);
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    hash: Hash,
+    /// It is to be hashed again. The highest one of a page is so whenever any is.
+    touched: bool,
+}
 
 impl Default for RootTree {
     fn default() -> Self {
@@ -65,17 +76,7 @@ impl Default for RootTree {
             bucket: blake3::derive_key("tidegate 2026-11 state bucket v1", b""),
             node: blake3::derive_key("tidegate 2026-11 state node v1", b""),
         };
-        let empty = Arc::new(Page {
-            buckets: vec![Vec::new(); WIDTH],
-            levels: Levels([EMPTY; 2 * WIDTH]),
-            touched: [false; WIDTH],
-            is_touched: false,
-        });
-        Self {
-            keys,
-            pages: vec![empty; WIDTH],
-            top: Arc::new(Levels([EMPTY; 2 * WIDTH])),
-        }
+        Self { keys, top: None }
     }
 }
 
@@ -83,100 +84,120 @@ impl RootTree {
     /// Sets the value of a row, or removes it.
     pub(crate) fn set(&mut self, key: &[u8], value: Option<&[u8]>) {
         let hash = value.map(|value| self.keys.row_hash(key, value));
-        let [page, bucket, ..] = *blake3::hash(key).as_bytes();
-        if let Some(page) = self.pages.get_mut(usize::from(page)) {
-            Arc::make_mut(page).set(usize::from(bucket), key, hash);
-        }
+        let [high, low, ..] = *blake3::hash(key).as_bytes();
+        let way = [high >> 4, high & 15, low >> 4, low & 15].map(usize::from);
+        page(&mut self.top, &way).set(&way, key, hash);
     }
 
     /// The root over all rows set so far.
     pub(crate) fn root(&mut self) -> Hash {
-        let mut roots = Vec::new();
-        for (at, page) in self.pages.iter_mut().enumerate() {
-            if page.is_touched {
-                roots.push((at, Arc::make_mut(page).root(&self.keys)));
-            }
-        }
-        if roots.is_empty() {
-            return self.top.root();
-        }
-        let top = Arc::make_mut(&mut self.top);
-        top.put(&roots, &self.keys);
-        top.root()
+        self.top.as_mut().map_or(EMPTY, |top| root(top, &self.keys))
     }
+}
+
+/// The page in a place for change, on the way to a bucket from there.
+fn page<'a>(place: &'a mut Option<Arc<Page>>, way: &[usize]) -> &'a mut Page {
+    let empty = || {
+        let below = match way {
+            [_] => Below::Buckets(Default::default()),
+            _ => Below::Pages(Default::default()),
+        };
+        Arc::new(Page {
+            below,
+            nodes: [BARE; 2 * WIDTH],
+        })
+    };
+    Arc::make_mut(place.get_or_insert_with(empty))
+}
+
+/// The root over a page and all below it. One that did not change stays shared.
+fn root(page: &mut Arc<Page>, keys: &Keys) -> Hash {
+    if !page.node(1).touched {
+        return page.node(1).hash;
+    }
+    let page = Arc::make_mut(page);
+    page.follow(keys);
+    page.rise(keys);
+    page.node(1).hash
 }
 
 impl Page {
-    fn set(&mut self, bucket: usize, key: &[u8], hash: Option<Hash>) {
-        let touched = self.touched.get_mut(bucket);
-        let (Some(rows), Some(touched)) = (self.buckets.get_mut(bucket), touched) else {
+    fn set(&mut self, way: &[usize], key: &[u8], hash: Option<Hash>) {
+        let Some((at, way)) = way.split_first() else {
             return;
         };
-        (*touched, self.is_touched) = (true, true);
-        match (rows.binary_search_by(|row| (*row.key).cmp(key)), hash) {
-            (Ok(at), Some(hash)) => {
-                if let Some(row) = rows.get_mut(at) {
-                    row.hash = hash;
+        for position in [1, at | WIDTH] {
+            if let Some(node) = self.nodes.get_mut(position) {
+                node.touched = true;
+            }
+        }
+        match &mut self.below {
+            Below::Pages(pages) => {
+                if let Some(below) = pages.get_mut(*at) {
+                    page(below, way).set(way, key, hash);
                 }
             }
-            (Ok(at), None) => {
-                rows.remove(at);
+            Below::Buckets(buckets) => {
+                if let Some(rows) = buckets.get_mut(*at) {
+                    set_row(rows, key, hash);
+                }
             }
-            (Err(at), Some(hash)) => rows.insert(
-                at,
-                Row {
-                    key: key.into(),
-                    hash,
-                },
-            ),
-            (Err(_), None) => {}
         }
     }
 
-    /// The root over all buckets.
-    fn root(&mut self, keys: &Keys) -> Hash {
-        let mut hashes = Vec::new();
-        let buckets = self.buckets.iter().zip(&mut self.touched).enumerate();
-        for (at, (rows, touched)) in buckets {
-            if std::mem::take(touched) {
-                hashes.push((at, keys.bucket_hash(rows)));
+    /// Hashes the lowest nodes again whose pages or buckets changed.
+    fn follow(&mut self, keys: &Keys) {
+        let lowest = self.nodes.iter_mut().skip(WIDTH);
+        match &mut self.below {
+            Below::Pages(pages) => {
+                for (node, page) in lowest.zip(pages).filter(|(node, _)| node.touched) {
+                    node.hash = page.as_mut().map_or(EMPTY, |page| root(page, keys));
+                }
+            }
+            Below::Buckets(buckets) => {
+                for (node, rows) in lowest.zip(buckets).filter(|(node, _)| node.touched) {
+                    node.hash = keys.bucket_hash(rows);
+                }
             }
         }
-        self.is_touched = false;
-        self.levels.put(&hashes, keys);
-        self.levels.root()
+    }
+
+    /// Hashes the nodes above again.
+    fn rise(&mut self, keys: &Keys) {
+        for position in (1..WIDTH).rev() {
+            let (left, right) = (self.node(position << 1), self.node(position << 1 | 1));
+            let touched = left.touched || right.touched;
+            if let Some(node) = self.nodes.get_mut(position).filter(|_| touched) {
+                let hash = keys.node_hash(left.hash, right.hash);
+                *node = Node { hash, touched };
+            }
+        }
+        self.nodes.iter_mut().for_each(|node| node.touched = false);
+    }
+
+    fn node(&self, position: usize) -> Node {
+        self.nodes.get(position).copied().unwrap_or(BARE)
     }
 }
 
-impl Levels {
-    /// Puts lowest hashes in place, in ascending order, and hashes the nodes above them again.
-    fn put(&mut self, lowest: &[(usize, Hash)], keys: &Keys) {
-        let mut level = Vec::with_capacity(lowest.len());
-        for (at, hash) in lowest {
-            let position = *at | WIDTH;
-            if let Some(place) = self.0.get_mut(position) {
-                *place = *hash;
-            }
-            level.push(position);
-        }
-        while level.first().is_some_and(|position| *position > 1) {
-            level.iter_mut().for_each(|position| *position >>= 1);
-            level.dedup();
-            for position in &level {
-                let hash = keys.node_hash(self.get(position << 1), self.get(position << 1 | 1));
-                if let Some(place) = self.0.get_mut(*position) {
-                    *place = hash;
-                }
+fn set_row(rows: &mut Vec<Row>, key: &[u8], hash: Option<Hash>) {
+    match (rows.binary_search_by(|row| (*row.key).cmp(key)), hash) {
+        (Ok(at), Some(hash)) => {
+            if let Some(row) = rows.get_mut(at) {
+                row.hash = hash;
             }
         }
-    }
-
-    fn root(&self) -> Hash {
-        self.get(1)
-    }
-
-    fn get(&self, position: usize) -> Hash {
-        self.0.get(position).copied().unwrap_or(EMPTY)
+        (Ok(at), None) => {
+            rows.remove(at);
+        }
+        (Err(at), Some(hash)) => rows.insert(
+            at,
+            Row {
+                key: key.into(),
+                hash,
+            },
+        ),
+        (Err(_), None) => {}
     }
 }
 
