@@ -66,6 +66,18 @@ macro_rules! catalogue {
                 }
             }
 
+            /// The names of the tables and single rows in which two states differ.
+            pub(crate) fn tables_that_differ(&self, other: &Self) -> Vec<&'static str> {
+                let mut names = Vec::new();
+                $(if self.$single != other.$single {
+                    names.push(stringify!($single));
+                })*
+                $(if self.$table != other.$table {
+                    names.push(stringify!($table));
+                })*
+                names
+            }
+
             /// Moves what was touched into the root tree and the pending rows.
             fn settle(&mut self) {
                 $(if self.$single.take_touched() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tidegate_audit_log::Entry;
 use tidegate_domain::id::{Hash, Incarnation, Index, LogTime};
+use tidegate_domain::invariant::Fold;
 use tidegate_domain::{Applied, Stamp, State, apply, canonical, record_membership};
 use tidegate_raft_store::storage::{Asked, AuditBody, AuditEntry};
 
@@ -27,6 +28,8 @@ pub struct Link {
 pub struct Chain {
     links: Vec<Link>,
     state: State,
+    /// The domain's invariants, as far as `state`.
+    fold: Fold,
     /// Entry in which a command was applied first, by the command's bytes.
     applied: BTreeMap<[u8; 32], u64>,
     genesis: [u8; 32],
@@ -39,6 +42,7 @@ impl Chain {
         let genesis_root = state.root().0;
         Self {
             links: Vec::new(),
+            fold: Fold::new(state.clone()),
             state,
             applied: BTreeMap::new(),
             genesis: tidegate_audit_log::LogHead::genesis(origin).chain().0,
@@ -103,7 +107,6 @@ impl Chain {
         };
         let parsed = Entry::parse(&entry.bytes).map_err(|e| broken("LOG-1", e.to_string()))?;
         let body = entry.body().map_err(|e| broken("LOG-1", e.to_string()))?;
-        let before = self.state.clone();
         let stamp = Stamp {
             time: LogTime(parsed.header.t_ms),
             index: Index(entry.index),
@@ -116,6 +119,8 @@ impl Chain {
             root: self.state.root().0,
             body,
         };
+        // Nobody stores these rows.
+        self.state.drain_changes();
         if let Asked::Command(command) = &link.body.asked {
             let key = *blake3::hash(command).as_bytes();
             self.applied.entry(key).or_insert(entry.index);
@@ -126,13 +131,15 @@ impl Chain {
             return Ok(());
         };
         if replayed != link.body.applied {
+            self.fold = Fold::new(self.state.clone());
             let (here, there) = (shown(&replayed), shown(&link.body.applied));
             return Err(broken(
                 "APPLY-1",
                 format!("replay gives {here}, the log says {there}"),
             ));
         }
-        domain::check(&before, link, &self.state).map_err(|(id, detail)| broken(id, detail))
+        domain::check(&mut self.fold, link, &mut self.state)
+            .map_err(|(id, detail)| broken(id, detail))
     }
 
     /// What came of it here; nothing if the log has it by its digest only.

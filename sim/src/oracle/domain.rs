@@ -2,26 +2,21 @@
 //! LOG-2, AUTH-1, …): the domain's own checks, on the oracles' own replay.
 
 use tidegate_domain::State;
-use tidegate_domain::invariant::{self, Transition};
+use tidegate_domain::invariant::Fold;
 use tidegate_raft_store::storage::Asked;
 
 use super::Link;
 
-/// Checks one entry's work; the error names the invariant.
+/// Checks the next entry's work; the error names the invariant.
 pub(super) fn check(
-    before: &State,
+    fold: &mut Fold,
     link: &Link,
-    after: &State,
+    after: &mut State,
 ) -> Result<(), (&'static str, String)> {
     let envelope = match &link.body.asked {
         Asked::Command(command) => Some(command.as_ref()),
         Asked::Membership(_) | Asked::Oversized { .. } => None,
     };
-    let transition = Transition {
-        before,
-        envelope,
-        applied: &link.body.applied,
-        after,
-    };
-    invariant::check(&transition).map_err(|violation| (violation.id, violation.detail))
+    fold.check(envelope, &link.body.applied, after)
+        .map_err(|violation| (violation.id, violation.detail))
 }
