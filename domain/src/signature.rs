@@ -66,11 +66,52 @@ pub fn verify(
 
 /// Verifies a signature over a PAE.
 pub(crate) fn verify_pae(signature: &Signature, pae: &[u8]) -> Result<(), BadSignature> {
-    let Signature { key, signature } = signature;
-    let bad = BadSignature { key: *key };
-    let verifying = VerifyingKey::from_bytes(&key.0).map_err(|_| bad)?;
+    #[cfg(madsim)]
+    let verifies = memo::remembered(signature, pae, || verifies(signature, pae));
+    #[cfg(not(madsim))]
+    let verifies = verifies(signature, pae);
+    let bad = BadSignature { key: signature.key };
+    verifies.then_some(()).ok_or(bad)
+}
+
+fn verifies(Signature { key, signature }: &Signature, pae: &[u8]) -> bool {
+    let Ok(verifying) = VerifyingKey::from_bytes(&key.0) else {
+        return false;
+    };
     let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-    verifying.verify_strict(pae, &signature).map_err(|_| bad)
+    verifying.verify_strict(pae, &signature).is_ok()
+}
+
+/// In the simulator one thread is every replica, and each verifies the same bytes: the answers are
+/// remembered. They cannot differ, being a function of what they are remembered by.
+#[cfg(madsim)]
+mod memo {
+    use super::Signature;
+    use std::{cell::RefCell, collections::BTreeMap};
+
+    /// Most answers that a thread remembers, of 33 bytes each.
+    const ANSWERS_MAX: usize = 10_000;
+
+    thread_local! {
+        /// Whether it verifies, by the digest of key, signature and PAE.
+        static ANSWERS: RefCell<BTreeMap<[u8; 32], bool>> = const { RefCell::new(BTreeMap::new()) };
+    }
+
+    pub(super) fn remembered(
+        Signature { key, signature }: &Signature,
+        pae: &[u8],
+        verify: impl FnOnce() -> bool,
+    ) -> bool {
+        // Key and signature have fixed lengths: no two questions have the same bytes.
+        let question = [&key.0, signature.0.as_slice(), pae].concat();
+        let question = blake3::hash(&question).into();
+        ANSWERS.with_borrow_mut(|answers| {
+            if answers.len() >= ANSWERS_MAX {
+                answers.clear();
+            }
+            *answers.entry(question).or_insert_with(verify)
+        })
+    }
 }
 
 /// Signs the PAE of a payload.
