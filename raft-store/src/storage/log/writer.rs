@@ -33,6 +33,13 @@ pub(super) struct Request {
     pub(super) done: Done,
 }
 
+impl Request {
+    /// Whether it may ride on the next sync: nobody waits for it.
+    const fn can_wait(&self) -> bool {
+        matches!(self.done, Done::Nothing)
+    }
+}
+
 /// Whom to tell when a request is durable.
 pub(super) enum Done {
     /// openraft, which counts this node's own copy only then.
@@ -52,6 +59,9 @@ pub(super) async fn run(
 ) {
     let mut batch = Vec::new();
     while queue.recv_many(&mut batch, BATCH_REQUESTS_MAX).await > 0 {
+        if batch.iter().all(Request::can_wait) && batch.len() < BATCH_REQUESTS_MAX {
+            continue;
+        }
         let delay = disk.sync_delay();
         if !delay.is_zero() {
             // A simulated device: what arrives while it works joins the commit, as on a real one.
