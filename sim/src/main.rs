@@ -3,6 +3,11 @@
 #[cfg(madsim)]
 mod command;
 
+/// A run makes and drops millions of small things, all in one thread.
+#[cfg(madsim)]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[cfg(madsim)]
 fn main() -> std::process::ExitCode {
     command::main()
