@@ -2,6 +2,7 @@
 //! thread, and so are the simulated clocks.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use madsim::runtime::Runtime;
@@ -15,7 +16,7 @@ use crate::oracle::{Seen, Violation};
 use crate::record::Trace;
 use crate::schedule::Schedule;
 use crate::world::World;
-use crate::world::witness::{Witness, now_us};
+use crate::world::witness::{Told, Witness, now_us};
 
 /// The first life of a cluster.
 const INCARNATION: u64 = 1;
@@ -35,10 +36,14 @@ pub struct Report {
     pub entries: u64,
     /// Which states faults struck in, and what else happened.
     pub coverage: Coverage,
+    /// Check-ins that were answered.
+    pub answers: u64,
     /// Simulated time.
     pub simulated: Duration,
     /// Real time.
     pub took: Duration,
+    /// Processor time.
+    pub cpu: Duration,
 }
 
 impl Report {
@@ -47,18 +52,29 @@ impl Report {
     pub fn speed(&self) -> f64 {
         self.simulated.as_secs_f64() / self.took.as_secs_f64().max(f64::EPSILON)
     }
+
+    /// Simulated seconds for each second of processor time: other work on the machine disturbs it
+    /// less.
+    #[must_use]
+    pub fn cpu_speed(&self) -> f64 {
+        self.simulated.as_secs_f64() / self.cpu.as_secs_f64().max(f64::EPSILON)
+    }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} records, {} entries, {:.0} s simulated in {:.2} s ({:.0}x), trace {}",
+            "{} records, {} entries, {} check-ins, {:.0} s simulated in {:.2} s ({:.0}x), CPU \
+             {:.2} s ({:.0}x), trace {}",
             self.trace.records().len(),
             self.entries,
+            self.answers,
             self.simulated.as_secs_f64(),
             self.took.as_secs_f64(),
             self.speed(),
+            self.cpu.as_secs_f64(),
+            self.cpu_speed(),
             &self.trace.hash()[..16],
         )
     }
@@ -87,14 +103,23 @@ pub fn run_with(schedule: Schedule, mutant: Option<Mutant>) -> Report {
                 Runtime::with_seed_and_config(schedule.seed, madsim::Config::default());
             let planned = Duration::from_millis(schedule.heal_at_ms + schedule.calm_ms);
             runtime.set_time_limit(planned + SLACK);
-            let simulated = runtime.block_on(story(schedule, witness));
-            clear_skew();
-            clear_ways();
-            simulated
+            runtime.block_on(story(schedule, witness))
         }
     };
-    let ended = std::thread::spawn(simulation).join();
-    let (trace, mut violations, entries) = witness.told();
+    let (ended, cpu) = std::thread::spawn(move || {
+        let ended = std::panic::catch_unwind(AssertUnwindSafe(simulation));
+        clear_skew();
+        clear_ways();
+        (ended, thread_cpu())
+    })
+    .join()
+    .unwrap_or_else(|panic| (Err(panic), Duration::ZERO));
+    let Told {
+        trace,
+        mut violations,
+        entries,
+        answers,
+    } = witness.told();
     let simulated = match ended {
         Ok(simulated) => simulated,
         Err(panic) => {
@@ -110,9 +135,17 @@ pub fn run_with(schedule: Schedule, mutant: Option<Mutant>) -> Report {
         violations,
         entries,
         coverage: witness.coverage(),
+        answers,
         simulated,
         took: began.elapsed(),
+        cpu,
     }
+}
+
+/// What this thread has cost so far.
+fn thread_cpu() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(spent).unwrap_or_default()
 }
 
 async fn story(schedule: Schedule, witness: Witness) -> Duration {

@@ -16,6 +16,21 @@ struct Memory {
     panel: Panel,
     counter: Counter,
     last_op: u64,
+    /// Check-ins that were answered.
+    answers: u64,
+}
+
+/// What a run left behind.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// Everything that was written down.
+    pub(crate) trace: Trace,
+    /// What was broken.
+    pub(crate) violations: Vec<Violation>,
+    /// Audit entries that were committed.
+    pub(crate) entries: u64,
+    /// Check-ins that were answered.
+    pub(crate) answers: u64,
 }
 
 impl Witness {
@@ -25,6 +40,7 @@ impl Witness {
             panel: Panel::new(origin, incarnation),
             counter: Counter::default(),
             last_op: 0,
+            answers: 0,
         })))
     }
 
@@ -37,6 +53,7 @@ impl Witness {
     pub(crate) fn see(&self, seen: &Seen<'_>) {
         let at_us = now_us();
         let mut memory = self.memory();
+        memory.answers += u64::from(matches!(seen, Seen::Told { .. }));
         let found = memory.panel.see(at_us, seen);
         let Memory { counter, panel, .. } = &mut *memory;
         counter.see(seen, panel.chain());
@@ -75,14 +92,15 @@ impl Witness {
     }
 
     /// Everything that was written down, and what was broken.
-    pub(crate) fn told(&self) -> (Trace, Vec<Violation>, u64) {
+    pub(crate) fn told(&self) -> Told {
         let memory = self.memory();
         let panel = &memory.panel;
-        (
-            memory.trace.clone(),
-            panel.violations().to_vec(),
-            panel.chain().len(),
-        )
+        Told {
+            trace: memory.trace.clone(),
+            violations: panel.violations().to_vec(),
+            entries: panel.chain().len(),
+            answers: memory.answers,
+        }
     }
 
     /// What the run hit.
