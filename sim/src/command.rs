@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -11,6 +12,7 @@ use tidegate_sim::generate;
 use tidegate_sim::oracle::Violation;
 use tidegate_sim::run::{Report, run, run_with};
 use tidegate_sim::schedule::Schedule;
+use tidegate_sim::search::{Plan, search};
 
 /// Runs the whole system under faults, and says which invariant broke.
 #[derive(Debug, Parser)]
@@ -71,6 +73,18 @@ enum Command {
         /// How many seeds.
         #[arg(long, default_value_t = 200)]
         seeds: u64,
+    },
+    /// Run fresh seeds, one after the other, until the time is up.
+    Search {
+        /// The first seed; the others follow it.
+        #[arg(long)]
+        base_seed: u64,
+        /// For how many minutes.
+        #[arg(long)]
+        minutes: f64,
+        /// How many seeds side by side.
+        #[arg(long, default_value_t = 1)]
+        threads: usize,
     },
     /// Print the schedule of a seed.
     Generate {
@@ -136,6 +150,23 @@ fn execute(command: Command) -> anyhow::Result<bool> {
             Ok(all)
         }
         Command::Coverage { seed, seeds } => Ok(covers(seed..seed.saturating_add(seeds))),
+        Command::Search {
+            base_seed,
+            minutes,
+            threads,
+        } => {
+            let budget = Duration::try_from_secs_f64(minutes * 60.0)
+                .with_context(|| format!("{minutes} minutes are no time"))?;
+            println!("searching from seed {base_seed}, {threads} side by side");
+            let plan = Plan {
+                base_seed,
+                budget,
+                threads,
+            };
+            let tally = search(plan, |line| println!("{line}"));
+            println!("{tally}");
+            Ok(tally.failures.is_empty())
+        }
         Command::Generate { seed } => {
             print!("{}", generate::schedule(seed).to_json());
             Ok(true)

@@ -12,6 +12,7 @@
 //! | `world` | the machines: production code, unmodified, on simulated network, clocks and disks | simulator |
 //! | `nemesis` | brings the schedule's faults about | simulator |
 //! | `run` | one run from a schedule to its trace | simulator |
+//! | `search` | fresh seeds until the time is up | simulator |
 //!
 //! Architecture invariant: an oracle sees only what the world tells it, never what a fault was.
 
@@ -30,5 +31,7 @@ const PSEUDONYMS: [u8; 32] = [4; 32];
 mod nemesis;
 #[cfg(madsim)]
 pub mod run;
+#[cfg(madsim)]
+pub mod search;
 #[cfg(madsim)]
 mod world;
