@@ -18,7 +18,7 @@ const RUINED_MAX: usize = 1;
 type Make = fn(&mut Storm) -> Option<Fault>;
 
 /// Every class that can be drawn, with how likely it is among those that a seed has.
-const CLASSES: [(u64, Make); 26] = [
+const CLASSES: [(u64, Make); 27] = [
     (4, crash),
     (2, kill),
     (1, restart),
@@ -45,6 +45,7 @@ const CLASSES: [(u64, Make); 26] = [
     (2, rarer::disconnect),
     (1, rarer::duplicate),
     (2, rarer::vote),
+    (2, rarer::strand),
 ];
 
 /// The schedule of a seed.
@@ -383,8 +384,8 @@ mod tests {
             faults.iter().map(|timed| timed.fault.class()).collect()
         };
         let all: BTreeSet<&str> = (0..200).flat_map(classes).collect();
-        // Regions are cut off by a class of their own, which is a partition, too.
-        assert_eq!(all.len(), CLASSES.len() - 1, "{all:?}");
+        // Regions are partitioned and decision nodes cut by classes of their own.
+        assert_eq!(all.len(), CLASSES.len() - 2, "{all:?}");
         assert_eq!(all, Fault::CLASSES.into_iter().collect());
         for class in all {
             let with = (0..200)

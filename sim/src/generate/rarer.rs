@@ -35,6 +35,18 @@ pub(super) fn duplicate(storm: &mut Storm) -> Option<Fault> {
     Some(Fault::Duplicate { for_ms })
 }
 
+/// A decision node hears nothing from the store for longer than its lease, and devices still reach
+/// it: the case for which leases are there.
+pub(super) fn strand(storm: &mut Storm) -> Option<Fault> {
+    let node = storm.dice.pick(&storm.decisions).cloned()?;
+    let for_ms = storm.dice.within(9_000..18_000);
+    Some(Fault::Cut {
+        from: storm.stores.clone(),
+        to: vec![node],
+        for_ms,
+    })
+}
+
 /// Operators demote a voter, or promote a node that learns; a machine that was replaced meanwhile
 /// is neither.
 pub(super) fn vote(storm: &mut Storm) -> Option<Fault> {
