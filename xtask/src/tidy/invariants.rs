@@ -19,12 +19,14 @@ const IDS: [&str; 21] = [
 /// The columns that must name code, by the word with which their headings begin.
 const ENFORCED: &str = "enforced";
 const TEST: &str = "property test";
+const ORACLE: &str = "simulator oracle";
 /// How a cell begins that says why there is nothing to name; it goes on with the reason.
 const NOT_YET: &str = "not yet: ";
 /// The cells that may say so: ID, column, and what has to be built. The list only shrinks.
-const MISSING: [(&str, &str, &str); 3] = [
+const MISSING: [(&str, &str, &str); 4] = [
     ("DEC-2", ENFORCED, "decision nodes write no journal"),
     ("DEC-2", TEST, "decision nodes write no journal"),
+    ("DEC-2", ORACLE, "decision nodes write no journal"),
     (
         "LIVE-1",
         TEST,
@@ -73,7 +75,7 @@ fn faults(tree: &Tree, row: &Row) -> Vec<Finding> {
     if !IDS.contains(&row.id.as_str()) {
         findings.push(at("not in IDS of xtask/src/tidy/invariants.rs".to_owned()));
     }
-    for column in [ENFORCED, TEST] {
+    for column in [ENFORCED, TEST, ORACLE] {
         findings.extend(column_fault(row, column).map(at));
     }
     for (heading, cell) in &row.cells {
@@ -216,14 +218,24 @@ mod tests {
         };
         let enforced = cell(ENFORCED, "`domain/a.rs::raise`");
         let test = cell(TEST, "`domain/a.rs::tests::rises`");
-        format!("| {enforced} | {test} |")
+        let oracle = cell(ORACLE, "`domain/a.rs::raise`");
+        format!("| {enforced} | {test} | {oracle} |")
+    }
+
+    /// These rows with an oracle each.
+    fn watched(rows: &str) -> String {
+        let rows = rows
+            .lines()
+            .map(|row| format!("{row} `domain/a.rs::raise` |"));
+        rows.collect::<Vec<_>>().join("\n")
     }
 
     /// A page with a good row for each invariant, but `row` for FLOOR-1.
     fn found(row: &str) -> Vec<String> {
         let mut page =
-            "# Invariants\n\n| ID | Enforced at | Property test |\n|---|---|---|\n".to_owned();
-        page.push_str(row);
+            "# Invariants\n\n| ID | Enforced at | Property test | Simulator oracle |\n|---|---|---|---|\n"
+                .to_owned();
+        page.push_str(&watched(row));
         for id in &IDS[1..] {
             page.push_str(&format!("\n| {id} {}", due(id)));
         }
@@ -295,7 +307,8 @@ mod tests {
         );
         let good = |id: &str| format!("{id} {}", due(id));
         let page = |of: &str, row: &str| {
-            let head = "| ID | Enforced at | Property test |\n|---|---|---|\n";
+            let head =
+                "| ID | Enforced at | Property test | Simulator oracle |\n|---|---|---|---|\n";
             let row = |id: &str| if id == of { row.to_owned() } else { good(id) };
             let rows: Vec<String> = IDS.iter().map(|id| format!("| {}", row(id))).collect();
             let page = format!("{head}{}", rows.join("\n"));
@@ -306,7 +319,11 @@ mod tests {
             assert_eq!(page(id, &good(id)), 0);
             let due = due(id);
             let mut cells: Vec<&str> = due.split('|').collect();
-            let place = 1 + usize::from(column == TEST);
+            let place = match column {
+                ENFORCED => 1,
+                TEST => 2,
+                _ => 3,
+            };
             for silent in [" ", "not yet:  ", "`domain/a.rs::rises`"] {
                 cells[place] = silent;
                 assert_eq!(
