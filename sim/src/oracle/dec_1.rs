@@ -78,7 +78,7 @@ impl Oracle for Dec1 {
                 let Some(entries) = response.snapshot_entries else {
                     return Ok(());
                 };
-                if self.heard % ONE_IN != 0 || !looked || entries > chain.len() {
+                if !self.heard.is_multiple_of(ONE_IN) || !looked || entries > chain.len() {
                     return Ok(());
                 }
                 let Some(state) = self.state(entries, chain) else {
@@ -166,4 +166,62 @@ fn repeat(
         "{} was told {told:?}, and the engine says {:?}",
         request.device_id, possible
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_domain::command::RegisterVariant;
+    use tidegate_domain::testing::{Fleet, release, rollout, traits};
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_the_engine_does_not_give_is_found() {
+        let mut fleet = Fleet::new();
+        let traits = traits("cam/r1/a/none");
+        fleet.accept(RegisterVariant { traits });
+        fleet.register(release("r").version("2.0.0"));
+        fleet.launch(rollout("r"));
+        let (state, now) = (&fleet.state, fleet.now);
+        let request = v1::CheckInRequest {
+            device_id: "device-1".to_owned(),
+            variant: "cam/r1/a/none".to_owned(),
+            components: vec![v1::RunningComponent {
+                component: "os".to_owned(),
+                version: "1.0.0".to_owned(),
+                security_version: 1,
+                floor: None,
+            }],
+            ..v1::CheckInRequest::default()
+        };
+        let index = Index::build(state);
+        let key = PseudonymKey::new(crate::PSEUDONYMS);
+        let check_in = wire::parse(&request, &key, Some(&index), now).unwrap();
+        let mut admissions = Admissions {
+            given: None,
+            otherwise: Draw::Granted,
+        };
+        let decision = decide(
+            &index,
+            now,
+            Mode::Fresh,
+            &check_in,
+            &TableOnly,
+            &mut admissions,
+        );
+        let answer = wire::Answer {
+            decision: &decision,
+            index: Some(&index),
+            token: None,
+        };
+        let told = wire::response("device-1", 1, answer);
+        assert_eq!(told.verdict(), v1::Verdict::Offer);
+        assert_eq!(repeat(state, now.0, &request, &told), Ok(()));
+        let mut other = told.clone();
+        other.set_verdict(v1::Verdict::None);
+        assert!(repeat(state, now.0, &request, &other).is_err());
+        let mut other = told;
+        other.offer.as_mut().unwrap().floor += 1;
+        assert!(repeat(state, now.0, &request, &other).is_err());
+    }
 }

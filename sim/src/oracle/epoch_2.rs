@@ -74,3 +74,27 @@ fn enough(keys: &KeySet, signers: &[[u8; 32]]) -> Verdict {
         keys.epoch
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_domain::command::RevokeKey;
+    use tidegate_domain::testing::{Fleet, reason};
+
+    use super::*;
+
+    #[test]
+    fn distinct_keys_count_that_are_not_revoked() {
+        let mut fleet = Fleet::new();
+        let key = |number| fleet.keys.public(Role::Release, number);
+        let (a, b, stranger) = (key(0), key(1), key(7));
+        assert_eq!(enough(fleet.state.keys(), &[a.0, b.0]), Ok(()));
+        assert!(enough(fleet.state.keys(), &[a.0, a.0]).is_err());
+        assert!(enough(fleet.state.keys(), &[a.0, stranger.0]).is_err());
+        fleet.accept(RevokeKey {
+            key: b,
+            reason: reason(),
+            strand: true,
+        });
+        assert!(enough(fleet.state.keys(), &[a.0, b.0]).is_err());
+    }
+}

@@ -81,3 +81,23 @@ impl Log3 {
         wrong.map_or(Ok(()), Err)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_signs_for_more_than_there_is_is_found_at_the_end() {
+        let chain = Chain::new("fleet.example", 1);
+        let claim = |size| Seen::Checkpoint {
+            lane: "s1",
+            size,
+            root: [1; 32],
+        };
+        let mut oracle = Log3::default();
+        assert_eq!(oracle.see(0, &claim(0), &chain), Ok(()));
+        assert_eq!(oracle.end(0, &chain), Ok(()));
+        assert_eq!(oracle.see(0, &claim(1), &chain), Ok(()), "not known yet");
+        assert!(oracle.end(0, &chain).is_err());
+    }
+}

@@ -100,3 +100,32 @@ impl Watches {
         wrong.map_or(Ok(()), Err)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_repeats_and_progress_ahead_of_events_are_found() {
+        let chain = Chain::new("fleet.example", 1);
+        let see = |seen: &[Seen<'_>]| {
+            let mut watches = Watches::default();
+            let mut verdicts = seen.iter().map(|seen| watches.see(0, seen, &chain));
+            verdicts.find(Result::is_err)
+        };
+        let lane = "w1";
+        let began = Seen::WatchBegan { lane, entries: 5 };
+        let events = vec![vec![1], vec![2]];
+        let batch = |from, to| Seen::WatchBatch {
+            lane,
+            from,
+            to,
+            events: &events,
+        };
+        let idle = |entries| Seen::WatchIdle { lane, entries };
+        assert_eq!(see(&[began.clone(), batch(5, 7), idle(7)]), None);
+        for wrong in [batch(6, 8), batch(4, 6), batch(5, 8), idle(6)] {
+            assert!(see(&[began.clone(), wrong]).is_some());
+        }
+    }
+}

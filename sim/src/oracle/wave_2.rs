@@ -86,3 +86,32 @@ fn is_in(rollout: &Rollout, wave: usize, device: &str) -> bool {
     let place = (u128::from(u64::from_be_bytes(first)) * 1_000_000) >> 64;
     place < u128::from(wave.target.get())
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_domain::bucket;
+    use tidegate_domain::testing::{Fleet, release, rollout, traits};
+
+    use super::*;
+
+    #[test]
+    fn the_design_s_words_and_the_engine_s_buckets_agree() {
+        let mut fleet = Fleet::new();
+        fleet.register(release("r"));
+        let id = fleet.launch(rollout("r").wave(10, 0).wave(60, 0));
+        let rollout = fleet.state.rollouts().get(&id).unwrap();
+        let mut seen = [0; 3];
+        for device in (0..300).map(|number| format!("device-{number}")) {
+            let place = bucket::bucket(&rollout.salt, &device);
+            let waves = [0, 1].map(|wave| is_in(rollout, wave, &device));
+            let spec = &rollout.spec.waves;
+            let variant = traits("cam/r1/a/none");
+            assert_eq!(waves[0], bucket::is_in(&spec[0], &variant, place));
+            assert_eq!(waves[1], bucket::is_in(&spec[1], &variant, place));
+            assert!(waves[1] || !waves[0], "waves are not nested");
+            seen[usize::from(waves[0]) + usize::from(waves[1])] += 1;
+        }
+        assert!(seen.iter().all(|count| *count > 10), "{seen:?}");
+        assert!(!is_in(rollout, 2, "device-1"), "there is no such wave");
+    }
+}
