@@ -1,14 +1,14 @@
 //! What people name, and what they write: checked text with a limit.
 use minicbor::{Decode, Encode};
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-/// Declares a checked name: 1 to `max` bytes of ASCII letters, digits, `.`, `-`, `_`, `+`.
+/// Declares a checked name: 1 to `max` bytes of ASCII letters, digits, `.`, `-`, `_`, `+`. The keys
+/// of most rows hold one and are copied with every event, so copies share the text.
 macro_rules! name {
     ($(#[$meta:meta])* $name:ident, $what:literal, $max:literal) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode)]
-        #[cbor(transparent)]
-        pub struct $name(#[n(0)] String);
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The longest accepted name, in bytes.
@@ -18,10 +18,9 @@ macro_rules! name {
             ///
             /// # Errors
             /// Empty, longer than [`Self::MAX`] bytes, or with a character outside the set.
-            pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
-                let text = text.into();
-                check_name($what, Self::MAX, &text)?;
-                Ok(Self(text))
+            pub fn new(text: impl AsRef<str> + Into<Arc<str>>) -> Result<Self, NameError> {
+                check_name($what, Self::MAX, text.as_ref())?;
+                Ok(Self(text.into()))
             }
 
             /// The name as text.
@@ -40,6 +39,16 @@ macro_rules! name {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
+            }
+        }
+
+        impl<C> Encode<C> for $name {
+            fn encode<W: minicbor::encode::Write>(
+                &self,
+                e: &mut minicbor::Encoder<W>,
+                _: &mut C,
+            ) -> Result<(), minicbor::encode::Error<W::Error>> {
+                e.str(&self.0)?.ok()
             }
         }
 
@@ -96,7 +105,7 @@ name! {
 impl Channel {
     /// The name that sorts before all others, for the start of ranges.
     pub(crate) fn first() -> Self {
-        Self("+".to_owned())
+        Self("+".into())
     }
 }
 
