@@ -33,7 +33,7 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "FILE")]
     payload: Option<PathBuf>,
     /// How many hours of log time pass in a second.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=4))]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=4))]
     hours_per_second: u64,
 }
 
