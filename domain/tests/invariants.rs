@@ -3,11 +3,11 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use tidegate_domain::{
     Applied, Outcome, Rejection, State,
-    command::SignedCommand,
+    command::{RegisterVariant, SignedCommand},
     evolve,
     id::{CommandId, Index},
-    invariant::{self, Transition},
-    testing::{Fleet, Step},
+    invariant::{self, Fold, Transition},
+    testing::{Fleet, Step, traits},
 };
 
 fn step() -> impl Strategy<Value = Step> {
@@ -95,6 +95,25 @@ proptest! {
         prop_assert_eq!(replica.root(), fleet.state.root());
         prop_assert_eq!(&replica, &fleet.state);
         prop_assert_eq!(&watcher, &fleet.state);
+    }
+}
+
+/// APPLY-1, entry after entry without a copy of the state between them: an event that is missing is
+/// found at its entry and at no other.
+#[test]
+fn a_fold_finds_the_entry_whose_events_do_not_tell_all() {
+    let mut fleet = Fleet::furnished();
+    let mut fold = Fold::new(fleet.state.clone());
+    for number in 0..4 {
+        let traits = traits(&format!("model-{number}/r1/a/none"));
+        fleet.run(RegisterVariant { traits });
+        let (envelope, _, mut applied) = fleet.log.last().expect("an entry").clone();
+        if number == 1 {
+            applied.outcome = Outcome::Accepted(Vec::new());
+        }
+        let found = fold.check(Some(&envelope), &applied, &mut fleet.state);
+        let id = found.err().map(|violation| violation.id);
+        assert_eq!(id, (number == 1).then_some("APPLY-1"), "entry {number}");
     }
 }
 
