@@ -1,12 +1,8 @@
 //! What CI demands, in order: cheap steps first, the tests last.
 
 use crate::metadata::Metadata;
+use crate::sim::{self, SIM_FLAGS, SIM_TARGET};
 use crate::step::{Demand, Step};
-
-/// The simulator's flag changes every crate, so its artefacts live apart and neither build evicts
-/// the other.
-const SIM_FLAGS: &str = "--cfg madsim";
-const SIM_TARGET: &str = "--target-dir target-sim";
 
 /// Everything CI runs; it ends with exactly the steps of [`test()`].
 pub(crate) fn ci(metadata: &Metadata) -> Vec<Step> {
@@ -28,7 +24,7 @@ pub(crate) fn ci(metadata: &Metadata) -> Vec<Step> {
 }
 
 /// Every test of the project. The workspace's own tests come last, since documentation tests and
-/// the simulator may close on a binary that has none.
+/// the simulator may close on a binary that has none, or on no test at all.
 pub(crate) fn test(metadata: &Metadata) -> Vec<Step> {
     let mut steps = vec![Step::cargo(
         "documentation tests",
@@ -38,6 +34,9 @@ pub(crate) fn test(metadata: &Metadata) -> Vec<Step> {
         let args = format!("test --locked {SIM_TARGET} {packages} --lib --tests --no-fail-fast");
         let step = Step::cargo("simulator tests", &args).env("RUSTFLAGS", SIM_FLAGS);
         steps.push(step.demand(Demand::SomeTest));
+    }
+    if metadata.packages.iter().any(|p| p.name == sim::PACKAGE) {
+        steps.extend(sim::gate(sim::base_seed(), sim::processors()));
     }
     // Cargo runs packages by name, so this closes on the tests of xtask itself.
     let all = Step::cargo(

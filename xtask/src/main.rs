@@ -3,6 +3,7 @@
 mod bench;
 mod gates;
 mod metadata;
+mod sim;
 mod step;
 mod tidy;
 
@@ -28,6 +29,18 @@ enum Command {
     Test,
     /// House rules that no compiler checks: arrows, sizes, invariants, links, words, hidden IO
     Tidy,
+    /// Build the simulator and search fresh seeds for one that breaks something
+    Sim {
+        /// For how many hours
+        #[arg(long)]
+        hours: f64,
+        /// The first seed; without it, one that follows from the commit
+        #[arg(long)]
+        base_seed: Option<u64>,
+        /// How many seeds side by side; without it, one for each processor
+        #[arg(long)]
+        threads: Option<usize>,
+    },
     /// Run the benches and print their tables
     Bench {
         /// Only benches whose name contains this
@@ -51,6 +64,15 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Ci => step::run_all(&gates::ci(&metadata)),
         Command::Test => step::run_all(&gates::test(&metadata)),
         Command::Tidy => tidy::run(&metadata),
+        Command::Sim {
+            hours,
+            base_seed,
+            threads,
+        } => {
+            let base_seed = base_seed.unwrap_or_else(sim::base_seed);
+            let threads = threads.unwrap_or_else(sim::processors);
+            step::run_all(&sim::search(hours * 60.0, base_seed, threads))
+        }
         Command::Bench { filter } => {
             step::run_all(&bench::steps(&metadata, filter.as_deref().unwrap_or(""))?)
         }

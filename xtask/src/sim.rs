@@ -1,0 +1,88 @@
+//! The simulator's commands: what CI asks of it, and the long search.
+
+use std::process::Command;
+
+use crate::step::Step;
+
+/// The simulator's flag changes every crate, so its artefacts live apart and neither build evicts
+/// the other.
+pub(crate) const SIM_FLAGS: &str = "--cfg madsim";
+pub(crate) const SIM_TARGET: &str = "--target-dir target-sim";
+/// The package that is the simulator.
+pub(crate) const PACKAGE: &str = "tidegate-sim";
+
+/// How long CI looks for a fresh seed that breaks something, in minutes.
+const CI_MINUTES: f64 = 10.0;
+/// Seeds that CI runs twice: the traces must be the same to the last byte.
+const CI_TWICE: u64 = 5;
+/// The first seed where no commit says another.
+const DEFAULT_BASE_SEED: u64 = 1_000_000;
+
+/// What CI asks of the simulator: fresh seeds with every commit, and that seeds repeat.
+pub(crate) fn gate(base_seed: u64, threads: usize) -> Vec<Step> {
+    let mut steps = search(CI_MINUTES, base_seed, threads);
+    let meta = format!("meta --seed {base_seed} --seeds {CI_TWICE}");
+    steps.push(simulator("seeds repeat", &meta));
+    steps
+}
+
+/// Builds the simulator and searches.
+pub(crate) fn search(minutes: f64, base_seed: u64, threads: usize) -> Vec<Step> {
+    let build = format!("build --release --locked {SIM_TARGET} -p {PACKAGE}");
+    let search = format!("search --base-seed {base_seed} --minutes {minutes} --threads {threads}");
+    vec![
+        Step::cargo("build the simulator", &build).env("RUSTFLAGS", SIM_FLAGS),
+        simulator("fresh seeds", &search),
+    ]
+}
+
+fn simulator(name: &'static str, args: &str) -> Step {
+    let run = format!("run --quiet --release --locked {SIM_TARGET} -p {PACKAGE} -- {args}");
+    Step::cargo(name, &run).env("RUSTFLAGS", SIM_FLAGS)
+}
+
+/// The first fresh seed: another one for every commit, and the same for all who run that commit.
+pub(crate) fn base_seed() -> u64 {
+    let git = Command::new("git").args(["rev-parse", "HEAD"]).output();
+    let commit = git.ok().filter(|output| output.status.success());
+    let commit = commit.and_then(|output| String::from_utf8(output.stdout).ok());
+    commit
+        .and_then(|commit| seed_of(&commit))
+        .unwrap_or(DEFAULT_BASE_SEED)
+}
+
+/// The first 48 bits of a commit's hash: short enough to be typed again.
+fn seed_of(commit: &str) -> Option<u64> {
+    u64::from_str_radix(commit.get(..12)?, 16).ok()
+}
+
+/// How many processors there are.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_follows_from_the_commit() {
+        let commit = "00000000002a17e1d6a8cc0c3b1d6ad1b2a3c4d5\n";
+        assert_eq!(seed_of(commit), Some(42));
+        assert_eq!(seed_of("fatal: no repository"), None);
+        assert_eq!(seed_of("2a"), None);
+    }
+
+    #[test]
+    fn ci_searches_and_runs_seeds_twice_from_the_same_first_seed() {
+        let steps: Vec<String> = gate(42, 2).iter().map(ToString::to_string).collect();
+        let [build, search, meta] = &steps[..] else {
+            panic!("{steps:#?}");
+        };
+        assert!(
+            build.ends_with("build --release --locked --target-dir target-sim -p tidegate-sim")
+        );
+        assert!(search.ends_with("-- search --base-seed 42 --minutes 10 --threads 2"));
+        assert!(meta.ends_with("-- meta --seed 42 --seeds 5"));
+    }
+}
