@@ -20,6 +20,7 @@ pub mod coverage;
 pub mod dice;
 pub mod generate;
 pub mod load;
+mod meter;
 pub mod oracle;
 pub mod record;
 pub mod schedule;

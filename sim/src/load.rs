@@ -35,6 +35,8 @@ pub struct Operators {
     dice: Dice,
     made: u64,
     overheard: Vec<Vec<u8>>,
+    /// Where the fleet's devices are.
+    places: Vec<String>,
 }
 
 /// A command as it is proposed.
@@ -68,7 +70,15 @@ impl Operators {
             dice: Dice::new(seed, "operators"),
             made: 0,
             overheard: Vec::new(),
+            places: REGIONS.map(str::to_owned).to_vec(),
         }
+    }
+
+    /// The operators of a fleet whose devices are in these regions.
+    #[must_use]
+    pub fn of_places(mut self, places: &[String]) -> Self {
+        self.places = places.to_vec();
+        self
     }
 
     /// What they think the time is, in ms since 1970.
@@ -97,7 +107,7 @@ impl Operators {
     /// happen within a minute.
     pub fn furnishing(&mut self) -> Vec<Draft> {
         let mut drafts = Vec::new();
-        for place in REGIONS {
+        for place in self.places.clone() {
             let traits = traits(&format!("cam/r1/{place}/none"));
             drafts.push(self.draft("variant", RegisterVariant { traits }));
         }
@@ -143,9 +153,27 @@ impl Operators {
         draft
     }
 
+    /// A halt of everything that runs, as far as they know.
+    pub fn halts(&mut self) -> Vec<Draft> {
+        let rollouts = self.fleet.state.rollouts().iter();
+        let running = rollouts.filter(|(_, rollout)| rollout.life == Life::Running);
+        let running: Vec<RolloutId> = running.map(|(id, _)| *id).collect();
+        let halt = |rollout| HaltRollout {
+            rollout,
+            reason: reason(),
+        };
+        let drafts = running.into_iter().map(halt);
+        drafts.map(|halt| self.draft("halt", halt)).collect()
+    }
+
+    fn place(&mut self) -> String {
+        let place = self.dice.pick(&self.places);
+        place.cloned().unwrap_or_else(|| REGIONS[0].to_owned())
+    }
+
     fn variant(&mut self) -> Draft {
         self.made += 1;
-        let place = *self.dice.pick(&REGIONS).unwrap_or(&"a");
+        let place = self.place();
         let traits = traits(&format!("model-{}/r1/{place}/none", self.made));
         self.draft("variant", RegisterVariant { traits })
     }
@@ -172,9 +200,9 @@ impl Operators {
             let stop = StopId(1 + self.dice.below(last.0));
             return self.draft("lift", LiftStop { stop, reason });
         }
-        let place = *self.dice.pick(&REGIONS).unwrap_or(&"a");
+        let place = self.place();
         let stop = EmergencyStop {
-            scope: StopScope::Region(region(place)),
+            scope: StopScope::Region(region(&place)),
             covers: StopCovers::Offers,
             reason,
         };

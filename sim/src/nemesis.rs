@@ -50,6 +50,7 @@ impl Nemesis {
     /// Brings about all faults of a schedule, each at its time, until it is time to heal.
     pub(crate) async fn storm(&self, schedule: &Schedule) {
         let began = now_us();
+        self.world.witness.note("world", Kind::Loaded);
         for timed in &schedule.faults {
             let due = began + timed.at_ms * 1_000;
             madsim::time::sleep(Duration::from_micros(due.saturating_sub(now_us()))).await;
@@ -120,6 +121,7 @@ impl Nemesis {
             }
             Fault::Transfer { to } => self.transfer(&to),
             Fault::Snapshot { at } => self.at(&at, |store| snapshot(&store)),
+            Fault::Halt => self.world.halt(),
             Fault::DevicePower { one_in } => self.world.cut_device_power(one_in),
             Fault::Vote { at, voter } => {
                 self.at(&at, |store| self.world.set_voter(store.spec.id, voter));

@@ -49,6 +49,8 @@ pub enum Kind {
     },
     /// All faults are over: from here on everything must make progress.
     Healed,
+    /// Load runs: times of a schedule count from here.
+    Loaded,
     /// A node leads.
     Leader {
         /// Its term.
@@ -93,6 +95,13 @@ pub enum Kind {
         /// Why.
         why: String,
     },
+    /// A client was told that what it asked is not taken in: an answer, too.
+    TurnedAway {
+        /// Number of the operation.
+        op: u64,
+        /// Why.
+        why: String,
+    },
     /// A client's view moved.
     View {
         /// Audit entries that it covers.
@@ -113,6 +122,32 @@ pub enum Kind {
         verdict: String,
         /// Of which release; empty if of none.
         release: String,
+    },
+    /// What became of the check-ins that a gateway's devices made in one second.
+    CheckIns {
+        /// When the second began, in µs.
+        from_us: u64,
+        /// How many there were.
+        asked: u64,
+        /// How many were answered in time.
+        answered: u64,
+    },
+    /// A halt or a stop committed.
+    Barred {
+        /// Of what.
+        what: String,
+    },
+    /// A halt or a stop was lifted.
+    Allowed {
+        /// Of what.
+        what: String,
+    },
+    /// Something barred was still offered, and later than the last time that this was noted.
+    LateOffer {
+        /// What.
+        what: String,
+        /// The device asked so long after it was barred, in µs.
+        late_us: u64,
     },
     /// An invariant broke.
     Violation {
@@ -140,6 +175,7 @@ impl fmt::Display for Kind {
             Self::Fault { fault } => write!(f, "FAULT {fault}"),
             Self::Mended { what } => write!(f, "mended: {what}"),
             Self::Healed => f.write_str("HEALED"),
+            Self::Loaded => f.write_str("load runs"),
             Self::Leader { term } => write!(f, "leads, term {term}"),
             Self::Deposed => f.write_str("leads no more"),
             Self::Applied { entries, chain } => write!(f, "applied {entries} {chain}"),
@@ -150,6 +186,7 @@ impl fmt::Display for Kind {
                 let effect = if *unknown { "unknown" } else { "none" };
                 write!(f, "#{op} failed, effect {effect}: {why}")
             }
+            Self::TurnedAway { op, why } => write!(f, "#{op} turned away: {why}"),
             Self::View { entries, replaced } => {
                 let how = if *replaced { "taken anew" } else { "followed" };
                 write!(f, "view {how} to {entries}")
@@ -161,6 +198,23 @@ impl fmt::Display for Kind {
                 verdict,
                 release,
             } => write!(f, "told {device} {verdict} {release}"),
+            Self::CheckIns {
+                from_us,
+                asked,
+                answered,
+            } => {
+                let second = from_us / 1_000_000;
+                write!(
+                    f,
+                    "{answered} of {asked} check-ins of second {second} answered"
+                )
+            }
+            Self::Barred { what } => write!(f, "barred: {what}"),
+            Self::Allowed { what } => write!(f, "allowed again: {what}"),
+            Self::LateOffer { what, late_us } => {
+                let late_ms = late_us / 1_000;
+                write!(f, "offered {late_ms} ms after it was barred: {what}")
+            }
             Self::Violation { id, detail } => write!(f, "VIOLATION {id}: {detail}"),
         }
     }

@@ -111,6 +111,8 @@ pub enum Fault {
     Duplicate { for_ms: u64 },
     /// Operators make a learner of a voter, or a voter of a learner.
     Vote { at: Spot, voter: bool },
+    /// Operators halt every rollout that runs.
+    Halt,
 }
 
 impl Fault {
@@ -172,6 +174,72 @@ impl Fault {
             Self::Disconnect { .. } => "disconnect",
             Self::Duplicate { .. } => "duplication",
             Self::Vote { .. } => "membership",
+            Self::Halt => "halt",
+        }
+    }
+
+    /// How long the fault lasts, in ms; 0 if it is a single blow.
+    #[must_use]
+    pub const fn for_ms(&self) -> u64 {
+        match self {
+            Self::Crash { for_ms, .. }
+            | Self::Kill { for_ms, .. }
+            | Self::Restart { for_ms, .. }
+            | Self::Pause { for_ms, .. }
+            | Self::Cut { for_ms, .. }
+            | Self::Isolate { for_ms, .. }
+            | Self::Flap { for_ms, .. }
+            | Self::Loss { for_ms, .. }
+            | Self::Delay { for_ms, .. }
+            | Self::SlowDisk { for_ms, .. }
+            | Self::TearPower { for_ms, .. }
+            | Self::FullDisk { for_ms, .. }
+            | Self::Duplicate { for_ms }
+            | Self::Clock { for_ms, .. } => *for_ms,
+            Self::Replace { .. }
+            | Self::FailSync { .. }
+            | Self::FlipBit { .. }
+            | Self::Transfer { .. }
+            | Self::Snapshot { .. }
+            | Self::DevicePower { .. }
+            | Self::SnapshotTwice { .. }
+            | Self::FailIo { .. }
+            | Self::Misdirect { .. }
+            | Self::Disconnect { .. }
+            | Self::Vote { .. }
+            | Self::Halt => 0,
+        }
+    }
+
+    /// Makes the fault last so long, if it lasts at all.
+    pub const fn set_for_ms(&mut self, length_ms: u64) {
+        match self {
+            Self::Crash { for_ms, .. }
+            | Self::Kill { for_ms, .. }
+            | Self::Restart { for_ms, .. }
+            | Self::Pause { for_ms, .. }
+            | Self::Cut { for_ms, .. }
+            | Self::Isolate { for_ms, .. }
+            | Self::Flap { for_ms, .. }
+            | Self::Loss { for_ms, .. }
+            | Self::Delay { for_ms, .. }
+            | Self::SlowDisk { for_ms, .. }
+            | Self::TearPower { for_ms, .. }
+            | Self::FullDisk { for_ms, .. }
+            | Self::Duplicate { for_ms }
+            | Self::Clock { for_ms, .. } => *for_ms = length_ms,
+            Self::Replace { .. }
+            | Self::FailSync { .. }
+            | Self::FlipBit { .. }
+            | Self::Transfer { .. }
+            | Self::Snapshot { .. }
+            | Self::DevicePower { .. }
+            | Self::SnapshotTwice { .. }
+            | Self::FailIo { .. }
+            | Self::Misdirect { .. }
+            | Self::Disconnect { .. }
+            | Self::Vote { .. }
+            | Self::Halt => {}
         }
     }
 
@@ -201,7 +269,8 @@ impl Fault {
             Self::Loss { .. }
             | Self::Delay { .. }
             | Self::DevicePower { .. }
-            | Self::Duplicate { .. } => Vec::new(),
+            | Self::Duplicate { .. }
+            | Self::Halt => Vec::new(),
         }
     }
 }
@@ -278,6 +347,7 @@ impl fmt::Display for Fault {
             Self::Transfer { to } => write!(f, " to {to}"),
             Self::DevicePower { one_in } => write!(f, " one in {one_in}"),
             Self::Vote { at, voter } => write!(f, " {at} voter={voter}"),
+            Self::Halt => Ok(()),
         }
     }
 }

@@ -192,10 +192,11 @@ impl Client {
     }
 
     fn failed(&self, op: u64, error: &ClientError) {
-        let kind = Kind::Failed {
-            op,
-            unknown: error.is_effect_unknown(),
-            why: error.to_string(),
+        let (unknown, why) = (error.is_effect_unknown(), error.to_string());
+        let kind = if unknown || error.is_retryable() {
+            Kind::Failed { op, unknown, why }
+        } else {
+            Kind::TurnedAway { op, why }
         };
         self.witness.note(&self.lane, kind);
     }
@@ -303,6 +304,22 @@ pub(crate) async fn register(client: Client, crew: Crew, roll: Roll) {
             see(&client, &store, &crew).await;
         }
         madsim::time::sleep(REGISTRAR_EVERY).await;
+    }
+}
+
+/// Halts every rollout that runs, and tells again until the store has said what came of it.
+pub(crate) async fn halt(client: Client, crew: Crew) {
+    let store = client.connect();
+    see(&client, &store, &crew).await;
+    let halts = {
+        let mut crew = lock(&crew);
+        crew.now(SystemClock.wall().0);
+        crew.halts()
+    };
+    for draft in halts {
+        while client.propose(&store, &draft).await.is_none() {
+            madsim::time::sleep(REGISTRAR_EVERY).await;
+        }
     }
 }
 

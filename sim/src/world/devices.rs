@@ -1,6 +1,6 @@
 //! Devices: many light ones on a machine, behind a gateway with one stream to each decision node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,12 +26,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(300);
 /// Between two looks for an outcome to report.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
+/// After so many µs a check-in counts as not answered.
+const ANSWERED_US: u64 = 3_000_000;
 /// Most check-ins on their way on one stream.
 const UNDER_WAY_MAX: usize = 64;
 
 /// A gateway and its devices. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Pool {
+    name: Arc<str>,
     nodes: Arc<Vec<(String, SocketAddr)>>,
     inner: Arc<Mutex<Inner>>,
     witness: Witness,
@@ -39,10 +42,19 @@ pub(crate) struct Pool {
 
 struct Inner {
     devices: Vec<Device>,
+    /// Where each stands among them, by its name.
+    places: BTreeMap<String, usize>,
+    /// Those that have an outcome to report, by their place.
+    reporting: BTreeSet<usize>,
+    tally: Tally,
     dice: Dice,
     /// The stream to each decision node that is connected.
     streams: BTreeMap<usize, mpsc::Sender<v1::CheckInRequest>>,
 }
+
+/// How many check-ins of each second there were, and how many of them were answered.
+#[derive(Default)]
+struct Tally(BTreeMap<u64, (u64, u64)>);
 
 /// One device. It installs what it is offered after it was told twice.
 struct Device {
@@ -82,10 +94,17 @@ impl Pool {
             outcome: None,
             told: String::new(),
         };
-        let devices = (0..count).zip(places.iter().cycle()).map(device).collect();
+        let devices: Vec<Device> = (0..count).zip(places.iter().cycle()).map(device).collect();
+        let places = (0..)
+            .zip(&devices)
+            .map(|(at, device)| (device.id.clone(), at));
         Self {
+            name: name.into(),
             nodes: Arc::new(nodes),
             inner: Arc::new(Mutex::new(Inner {
+                places: places.collect(),
+                reporting: BTreeSet::new(),
+                tally: Tally::default(),
                 devices,
                 dice,
                 streams: BTreeMap::new(),
@@ -104,18 +123,31 @@ impl Pool {
         let step = Duration::from_micros(every_ms * 1_000 / count);
         for turn in 0.. {
             sleep(step).await;
-            self.lock().ask(turn);
+            let counted = {
+                let mut inner = self.lock();
+                inner.ask(turn);
+                inner.tally.over()
+            };
+            for kind in counted {
+                self.witness.note(&self.name, kind);
+            }
         }
     }
 
     /// Some devices lose power: what was not installed yet is forgotten.
     pub(crate) fn cut_power(&self, one_in: u64) {
         let mut inner = self.lock();
-        let Inner { devices, dice, .. } = &mut *inner;
-        for device in devices {
+        let Inner {
+            devices,
+            dice,
+            reporting,
+            ..
+        } = &mut *inner;
+        for (place, device) in devices.iter_mut().enumerate() {
             if dice.one_in(one_in) {
                 device.offer = None;
                 device.outcome = None;
+                reporting.remove(&place);
             }
         }
     }
@@ -157,19 +189,28 @@ impl Pool {
 
     fn hear(&self, lane: &str, answer: &v1::CheckInResponse) {
         let mut inner = self.lock();
-        let Inner { devices, dice, .. } = &mut *inner;
-        let Some(device) = devices
-            .iter_mut()
-            .find(|device| device.id == answer.device_id)
-        else {
+        let Inner {
+            devices,
+            places,
+            reporting,
+            tally,
+            dice,
+            ..
+        } = &mut *inner;
+        let Some(place) = places.get(&answer.device_id).copied() else {
             return;
         };
+        let device = &mut devices[place];
         if answer.sequence != device.sequence {
             // Too late: the device asked again meanwhile.
             return;
         }
+        tally.answered(device.asked_us);
         self.show(lane, device, answer);
         device.hear(answer, dice);
+        if device.outcome.is_some() {
+            reporting.insert(place);
+        }
     }
 
     fn show(&self, lane: &str, device: &mut Device, answer: &v1::CheckInResponse) {
@@ -207,8 +248,8 @@ impl Pool {
     /// Reports what became of installs, one after the other, until a node has it.
     async fn report(self) {
         loop {
-            sleep(REPORT_EVERY).await;
-            let Some((report, address)) = self.next_report() else {
+            let Some((place, report, address)) = self.next_report() else {
+                sleep(REPORT_EVERY).await;
                 continue;
             };
             let reply = timeout(PATIENCE, async {
@@ -218,26 +259,23 @@ impl Pool {
                     .await?;
                 Ok::<_, Status>(reply.into_inner().status())
             });
-            let Ok(Ok(status)) = reply.await else {
-                continue;
-            };
-            if status == OutcomeStatus::Unspecified {
-                continue;
-            }
-            let mut inner = self.lock();
-            let of = |device: &&mut Device| device.id == report.device_id;
-            if let Some(device) = inner.devices.iter_mut().find(of) {
-                device.outcome = None;
+            match reply.await {
+                Ok(Ok(status)) if status != OutcomeStatus::Unspecified => {
+                    let mut inner = self.lock();
+                    inner.devices[place].outcome = None;
+                    inner.reporting.remove(&place);
+                }
+                _ => sleep(REPORT_EVERY).await,
             }
         }
     }
 
-    fn next_report(&self) -> Option<(v1::OutcomeReport, SocketAddr)> {
+    fn next_report(&self) -> Option<(usize, v1::OutcomeReport, SocketAddr)> {
         let mut inner = self.lock();
-        let waiting = inner.devices.iter();
-        let report = waiting.filter_map(|device| device.outcome.clone()).next()?;
+        let place = inner.reporting.first().copied()?;
+        let report = inner.devices[place].outcome.clone()?;
         let (_, address) = inner.dice.pick(&self.nodes)?;
-        Some((report, *address))
+        Some((place, report, *address))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -249,6 +287,9 @@ impl Inner {
     /// The next device checks in, at any node that is connected.
     fn ask(&mut self, turn: usize) {
         let count = self.devices.len();
+        if count > 0 {
+            self.tally.asked(now_us());
+        }
         let connected: Vec<usize> = self.streams.keys().copied().collect();
         let Some(to) = self.dice.pick(&connected).copied() else {
             return;
@@ -261,6 +302,33 @@ impl Inner {
             // A stream that is full or gone is a check-in that nobody hears.
             let _ = stream.try_send(request);
         }
+    }
+}
+
+impl Tally {
+    fn asked(&mut self, at_us: u64) {
+        self.0.entry(at_us / 1_000_000).or_default().0 += 1;
+    }
+
+    fn answered(&mut self, asked_us: u64) {
+        if let Some((_, answered)) = self.0.get_mut(&(asked_us / 1_000_000)) {
+            *answered += 1;
+        }
+    }
+
+    /// The seconds whose answers count no more.
+    fn over(&mut self) -> Vec<Kind> {
+        let open = now_us().saturating_sub(ANSWERED_US) / 1_000_000;
+        let left = self.0.split_off(&open);
+        let over = std::mem::replace(&mut self.0, left);
+        let counted = over
+            .into_iter()
+            .map(|(second, (asked, answered))| Kind::CheckIns {
+                from_us: second * 1_000_000,
+                asked,
+                answered,
+            });
+        counted.collect()
     }
 }
 

@@ -48,6 +48,7 @@ pub(crate) struct World {
     clients: Vec<Client>,
     /// Operators send every command twice.
     twice: Arc<AtomicBool>,
+    crew: Option<Crew>,
 }
 
 impl World {
@@ -81,11 +82,14 @@ impl World {
             pools: Vec::new(),
             clients: Vec::new(),
             twice: Arc::default(),
+            crew: None,
             spec: Arc::new(spec),
             witness,
         };
         drop(madsim::task::spawn(look_after(world.clone())));
-        let crew = Arc::new(Mutex::new(Operators::new(seed)));
+        let places: Vec<String> = world.spec.regions.iter().map(|r| r.name.clone()).collect();
+        let operators = Operators::new(seed).of_places(&places);
+        let crew = Arc::clone(world.crew.insert(Arc::new(Mutex::new(operators))));
         world.found(&crew).await;
         world.decide();
         world.put_under_load(schedule, &crew);
@@ -170,6 +174,14 @@ impl World {
     /// Whether operators send every command twice, to two nodes at the same time.
     pub(crate) fn send_twice(&self, twice: bool) {
         self.twice.store(twice, Ordering::Relaxed);
+    }
+
+    /// Operators halt every rollout that runs.
+    pub(crate) fn halt(&self) {
+        let registrar = self.clients.first();
+        if let (Some(crew), Some(registrar)) = (&self.crew, registrar) {
+            registrar.run(|client| client::halt(client, Arc::clone(crew)));
+        }
     }
 
     /// One device in so many loses power.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::coverage::{Counter, Coverage};
+use crate::meter::Meter;
 use crate::oracle::{Panel, Seen, Violation};
 use crate::record::{Kind, Record, Trace};
 
@@ -15,6 +16,7 @@ struct Memory {
     trace: Trace,
     panel: Panel,
     counter: Counter,
+    meter: Meter,
     last_op: u64,
     /// Check-ins that were answered.
     answers: u64,
@@ -39,6 +41,7 @@ impl Witness {
             trace: Trace::default(),
             panel: Panel::new(origin, incarnation),
             counter: Counter::default(),
+            meter: Meter::default(),
             last_op: 0,
             answers: 0,
         })))
@@ -55,8 +58,16 @@ impl Witness {
         let mut memory = self.memory();
         memory.answers += u64::from(matches!(seen, Seen::Told { .. }));
         let found = memory.panel.see(at_us, seen);
-        let Memory { counter, panel, .. } = &mut *memory;
+        let Memory {
+            counter,
+            panel,
+            meter,
+            ..
+        } = &mut *memory;
         counter.see(seen, panel.chain());
+        for kind in meter.see(at_us, seen, panel.chain()) {
+            memory.note("world", kind);
+        }
         memory.blame(found);
     }
 
