@@ -1,7 +1,10 @@
 //! From a seed to a schedule. Swarm testing: each seed leaves out about half of the classes of
 //! faults, since some bugs only show where others don't mask them.
 
+mod drawn;
 mod rarer;
+
+pub use drawn::{classes, of_classes};
 
 use crate::dice::Dice;
 use crate::schedule::{Fault, Load, Schedule, Spot, Timed, WorldSpec};

@@ -4,6 +4,9 @@
 //! |---|---|---|
 //! | [`schedule`] | a run as data: world, load, every fault at its time | everywhere |
 //! | [`generate`] | from a seed to a schedule | everywhere |
+//! | [`scenario`] | from a file that an SRE writes to a schedule and expectations | everywhere |
+//! | [`expect`] | whether what was expected held, measured on the records | everywhere |
+//! | [`story`] | records as spans and calls: who led, who was down | everywhere |
 //! | [`record`] | what happened, as data, and its hash | everywhere |
 //! | [`oracle`] | what must never happen, one file per invariant | everywhere |
 //! | [`coverage`] | which states faults struck in, and what happened sometimes | everywhere |
@@ -18,12 +21,15 @@
 
 pub mod coverage;
 pub mod dice;
+pub mod expect;
 pub mod generate;
 pub mod load;
 mod meter;
 pub mod oracle;
 pub mod record;
+pub mod scenario;
 pub mod schedule;
+pub mod story;
 
 /// What decision nodes make pseudonyms with in every run.
 const PSEUDONYMS: [u8; 32] = [4; 32];

@@ -1,0 +1,51 @@
+//! Faults of classes that somebody names, as a scenario does.
+
+use super::{CLASSES, Make, Storm};
+use crate::dice::Dice;
+use crate::schedule::{Timed, WorldSpec};
+
+/// The classes of faults that can be drawn, by their names.
+#[must_use]
+pub fn classes() -> Vec<&'static str> {
+    let mut names: Vec<&str> = CLASSES
+        .iter()
+        .filter_map(|(_, make)| class(*make))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The class of the faults that a function makes.
+fn class(make: Make) -> Option<&'static str> {
+    let mut storm = Storm::new(Dice::new(0, "classes"), &WorldSpec::five_voters());
+    make(&mut storm).map(|fault| fault.class())
+}
+
+/// Faults of some classes in a span of time, about so often; both in ms.
+#[must_use]
+pub fn of_classes(
+    seed: u64,
+    name: &str,
+    world: &WorldSpec,
+    classes: &[&str],
+    (mut at_ms, until_ms): (u64, u64),
+    every_ms: u64,
+) -> Vec<Timed> {
+    let mut storm = Storm::new(Dice::new(seed, name), world);
+    let wanted = |make| class(make).is_some_and(|class| classes.contains(&class));
+    let makes: Vec<Make> = CLASSES
+        .iter()
+        .map(|(_, make)| *make)
+        .filter(|make| wanted(*make))
+        .collect();
+    let mut faults = Vec::new();
+    while at_ms < until_ms {
+        let make = storm.dice.pick(&makes).copied();
+        if let Some(fault) = make.and_then(|make| make(&mut storm)) {
+            faults.push(Timed { at_ms, fault });
+        }
+        at_ms += storm.dice.within(every_ms / 2..every_ms * 3 / 2).max(1);
+    }
+    faults
+}

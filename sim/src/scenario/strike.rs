@@ -1,0 +1,226 @@
+//! From the faults that a file names to those of a schedule.
+
+use serde_saphyr::{Location, Spanned};
+
+use super::file::{Clock, Halt, Name, OneFor, Strike};
+use super::units::Length;
+use super::{Problem, Read, known};
+use crate::schedule::{Fault, Spot, Timed, WorldSpec};
+
+/// Bytes that a full disk has left.
+const FREE_BYTES: u64 = 16_384;
+/// A disk that fails does so at the sync after so many.
+const AFTER_SYNCS: u64 = 3;
+/// Power fails at the change of the disk after so many.
+const AFTER_CHANGES: u64 = 40;
+
+/// A fault of a machine that lasts some ms.
+type Lasting = fn(Spot, u64) -> Fault;
+/// A single blow to a machine.
+type Single = fn(Spot) -> Fault;
+
+/// The faults of one entry: one, or several that strike at once.
+pub(super) fn faults(
+    strike: &Spanned<Strike>,
+    world: &WorldSpec,
+    round_ms: u64,
+) -> Read<Vec<Timed>> {
+    let (place, strike) = (strike.referenced, &strike.value);
+    let names = Names::of(world);
+    let named = named(strike, &names, place)?;
+    let [faults] = <[Vec<Fault>; 1]>::try_from(named)
+        .map_err(|named| Problem::at(place, format!("{} faults here, not one", named.len())))?;
+    let at_ms = strike.at.0;
+    if let Some(late) = faults
+        .iter()
+        .find(|fault| at_ms + fault.for_ms() > round_ms)
+    {
+        let (ends, round) = (Length(at_ms + late.for_ms()), Length(round_ms));
+        let message = format!("it would end at {ends}, after the round of {round}");
+        return Err(Problem::at(place, message));
+    }
+    let timed = |fault| Timed { at_ms, fault };
+    Ok(faults.into_iter().map(timed).collect())
+}
+
+/// What there is to name.
+struct Names<'a> {
+    world: &'a WorldSpec,
+    nodes: Vec<String>,
+}
+
+impl<'a> Names<'a> {
+    fn of(world: &'a WorldSpec) -> Self {
+        let stores = world.stores();
+        let mut nodes = vec![Spot::LEADER.to_owned()];
+        nodes.extend(stores.iter().map(|store| Spot::store(store.id).0));
+        nodes.extend((1..=world.decision_nodes()).map(|number| Spot::decision(number).0));
+        Self { world, nodes }
+    }
+
+    fn node(&self, name: &Name) -> Read<Spot> {
+        let all: Vec<&str> = self.nodes.iter().map(String::as_str).collect();
+        known(name, "node", &all)?;
+        Ok(Spot(name.value.clone()))
+    }
+
+    fn store(&self, name: &Name) -> Read<Spot> {
+        let stores = self.nodes.iter().filter(|name| !name.starts_with('d'));
+        let stores: Vec<&str> = stores.map(String::as_str).collect();
+        known(name, "store node", &stores)?;
+        Ok(Spot(name.value.clone()))
+    }
+
+    fn nodes(&self, names: &[Name]) -> Read<Vec<Spot>> {
+        names.iter().map(|name| self.node(name)).collect()
+    }
+
+    /// All nodes of a region.
+    fn region(&self, name: &Name) -> Read<Vec<Spot>> {
+        let regions = &self.world.regions;
+        let all: Vec<&str> = regions.iter().map(|r| r.name.as_str()).collect();
+        known(name, "region", &all)?;
+        let stores = self.world.stores().into_iter();
+        let stores = stores.filter(|store| store.region == name.value);
+        let mut spots: Vec<Spot> = stores.map(|store| Spot::store(store.id)).collect();
+        let mut number = 0;
+        for region in regions {
+            for _ in 0..region.decision_nodes {
+                number += 1;
+                if region.name == name.value {
+                    spots.push(Spot::decision(number));
+                }
+            }
+        }
+        Ok(spots)
+    }
+
+    fn group(&self, nodes: &[Name], region: Option<&Name>, place: Location) -> Read<Vec<Spot>> {
+        match (nodes, region) {
+            ([], Some(region)) => self.region(region),
+            ([_, ..], None) => self.nodes(nodes),
+            _ => Err(Problem::at(place, "name either `nodes` or a `region`")),
+        }
+    }
+}
+
+/// Every fault that the entry names.
+fn named(strike: &Strike, names: &Names<'_>, place: Location) -> Read<Vec<Vec<Fault>>> {
+    let mut all = of_machines(strike, names)?;
+    if let Some(outage) = &strike.region_outage {
+        let for_ms = outage.length.0;
+        let crash = |at| Fault::Crash { at, for_ms };
+        all.push(
+            names
+                .region(&outage.region)?
+                .into_iter()
+                .map(crash)
+                .collect(),
+        );
+    }
+    if let Some(group) = &strike.partition {
+        let these = names.group(&group.nodes, group.region.as_ref(), place)?;
+        let for_ms = group.length.0;
+        all.push(vec![Fault::Isolate { these, for_ms }]);
+    }
+    if let Some(cut) = &strike.one_way_cut {
+        let (from, to) = (names.nodes(&cut.from)?, names.nodes(&cut.to)?);
+        let for_ms = cut.length.0;
+        all.push(vec![Fault::Cut { from, to, for_ms }]);
+    }
+    if let Some(flap) = &strike.flapping {
+        all.push(vec![Fault::Flap {
+            these: names.group(&flap.nodes, flap.region.as_ref(), place)?,
+            period_ms: flap.period.0.max(2),
+            for_ms: flap.length.0,
+        }]);
+    }
+    if let Some(loss) = &strike.loss {
+        let (ppm, for_ms) = (loss.share.0, loss.length.0);
+        all.push(vec![Fault::Loss { ppm, for_ms }]);
+    }
+    if let Some(delay) = &strike.delay {
+        let (extra_us, for_ms) = (delay.up_to.0 * 1_000, delay.length.0);
+        all.push(vec![Fault::Delay { extra_us, for_ms }]);
+    }
+    if let Some(power) = &strike.device_power {
+        let one_in = power.one_in.max(1);
+        all.push(vec![Fault::DevicePower { one_in }]);
+    }
+    if let Some(Halt::Running) = strike.halt {
+        all.push(vec![Fault::Halt]);
+    }
+    Ok(all)
+}
+
+/// Faults of one machine.
+fn of_machines(strike: &Strike, names: &Names<'_>) -> Read<Vec<Vec<Fault>>> {
+    let mut all = Vec::new();
+    let lasting: [(_, Lasting); 4] = [
+        (&strike.power_loss, |at, for_ms| Fault::Crash { at, for_ms }),
+        (&strike.kill, |at, for_ms| Fault::Kill { at, for_ms }),
+        (&strike.restart, |at, for_ms| Fault::Restart { at, for_ms }),
+        (&strike.pause, |at, for_ms| Fault::Pause { at, for_ms }),
+    ];
+    for (one, make) in lasting {
+        if let Some(OneFor { node, length }) = one {
+            all.push(vec![make(names.node(node)?, length.0)]);
+        }
+    }
+    let disks: [(_, Lasting); 2] = [
+        (&strike.full_disk, |at, for_ms| Fault::FullDisk {
+            at,
+            free_bytes: FREE_BYTES,
+            for_ms,
+        }),
+        (&strike.torn_write, |at, for_ms| Fault::TearPower {
+            at,
+            after: AFTER_CHANGES,
+            for_ms,
+        }),
+    ];
+    for (one, make) in disks {
+        if let Some(OneFor { node, length }) = one {
+            all.push(vec![make(names.store(node)?, length.0)]);
+        }
+    }
+    let single: [(_, Single); 4] = [
+        (&strike.replace, |at| Fault::Replace { at }),
+        (&strike.failed_sync, |at| Fault::FailSync {
+            at,
+            after: AFTER_SYNCS,
+        }),
+        (&strike.transfer, |to| Fault::Transfer { to }),
+        (&strike.snapshot, |at| Fault::Snapshot { at }),
+    ];
+    for (one, make) in single {
+        if let Some(one) = one {
+            all.push(vec![make(names.store(&one.node)?)]);
+        }
+    }
+    if let Some(slow) = &strike.slow_disk {
+        all.push(vec![Fault::SlowDisk {
+            at: names.store(&slow.node)?,
+            sync_us: slow.sync.0 * 1_000,
+            for_ms: slow.length.0,
+        }]);
+    }
+    if let Some(clock) = &strike.clock {
+        all.push(vec![skew(clock, names.node(&clock.node)?)?]);
+    }
+    Ok(all)
+}
+
+fn skew(clock: &Clock, at: Spot) -> Read<Fault> {
+    let (jump, drift) = (clock.jump.map(|jump| jump.0), clock.drift.map(|d| d.0));
+    if jump.is_none() && drift.is_none() {
+        let message = "a clock needs a `jump`, a `drift` or both";
+        return Err(Problem::at(clock.node.referenced, message));
+    }
+    Ok(Fault::Clock {
+        at,
+        rate_ppm: 1_000_000_u32.saturating_add_signed(drift.unwrap_or(0)),
+        wall_ms: jump.unwrap_or(0),
+        for_ms: clock.length.0,
+    })
+}
