@@ -7,6 +7,7 @@
 //! | [`scenario`] | from a file that an SRE writes to a schedule and expectations | everywhere |
 //! | [`expect`] | whether what was expected held, measured on the records | everywhere |
 //! | [`story`] | records as spans and calls: who led, who was down | everywhere |
+//! | [`view`] | the story as text and as an HTML timeline | everywhere |
 //! | [`record`] | what happened, as data, and its hash | everywhere |
 //! | [`oracle`] | what must never happen, one file per invariant | everywhere |
 //! | [`coverage`] | which states faults struck in, and what happened sometimes | everywhere |
@@ -30,6 +31,7 @@ pub mod record;
 pub mod scenario;
 pub mod schedule;
 pub mod story;
+pub mod view;
 
 /// What decision nodes make pseudonyms with in every run.
 const PSEUDONYMS: [u8; 32] = [4; 32];
