@@ -8,6 +8,7 @@
 //! | [`expect`] | whether what was expected held, measured on the records | everywhere |
 //! | [`story`] | records as spans and calls: who led, who was down | everywhere |
 //! | [`view`] | the story as text and as an HTML timeline | everywhere |
+//! | [`corpus`], [`shrink`] | failures as files, and made smaller | everywhere |
 //! | [`record`] | what happened, as data, and its hash | everywhere |
 //! | [`oracle`] | what must never happen, one file per invariant | everywhere |
 //! | [`coverage`] | which states faults struck in, and what happened sometimes | everywhere |
@@ -20,6 +21,7 @@
 //!
 //! Architecture invariant: an oracle sees only what the world tells it, never what a fault was.
 
+pub mod corpus;
 pub mod coverage;
 pub mod dice;
 pub mod expect;
@@ -30,6 +32,7 @@ pub mod oracle;
 pub mod record;
 pub mod scenario;
 pub mod schedule;
+pub mod shrink;
 pub mod story;
 pub mod view;
 
