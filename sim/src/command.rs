@@ -14,6 +14,8 @@ use tidegate_sim::run::{Report, run, run_with};
 use tidegate_sim::schedule::Schedule;
 use tidegate_sim::search::{Plan, search};
 
+use crate::chaos::Chaos;
+
 /// Runs the whole system under faults, and says which invariant broke.
 #[derive(Debug, Parser)]
 #[command(name = "tidegate-sim", version)]
@@ -86,6 +88,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         threads: usize,
     },
+    /// What `cargo xtask chaos` runs: scenarios, replays, smaller failures.
+    Chaos(Chaos),
     /// Print the schedule of a seed.
     Generate {
         /// The seed.
@@ -167,6 +171,7 @@ fn execute(command: Command) -> anyhow::Result<bool> {
             println!("{tally}");
             Ok(tally.failures.is_empty())
         }
+        Command::Chaos(chaos) => chaos.execute(),
         Command::Generate { seed } => {
             print!("{}", generate::schedule(seed).to_json());
             Ok(true)

@@ -1,6 +1,8 @@
 //! The simulator's command line: runs seeds and schedules, and says what broke.
 
 #[cfg(madsim)]
+mod chaos;
+#[cfg(madsim)]
 mod command;
 
 /// A run makes and drops millions of small things, all in one thread.

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the one entry for CI, tests, benches and the checks that no compiler makes.
 
 mod bench;
+mod chaos;
 mod gates;
 mod metadata;
 mod sim;
@@ -46,11 +47,18 @@ enum Command {
         /// Only benches whose name contains this
         filter: Option<String>,
     },
+    /// Rehearse outages in the simulator: run, replay, shrink, meta, coverage, list
+    #[command(disable_help_flag = true)]
+    Chaos {
+        /// Handed on to the simulator
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
     match enter_workspace().and_then(|()| dispatch(Cli::parse().command)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -58,9 +66,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command) -> Result<()> {
+fn dispatch(command: Command) -> Result<ExitCode> {
     let metadata = metadata::load()?;
     match command {
+        Command::Chaos { args } => return chaos::run(&args),
         Command::Ci => step::run_all(&gates::ci(&metadata)),
         Command::Test => step::run_all(&gates::test(&metadata)),
         Command::Tidy => tidy::run(&metadata),
@@ -76,7 +85,8 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Bench { filter } => {
             step::run_all(&bench::steps(&metadata, filter.as_deref().unwrap_or(""))?)
         }
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Every path that xtask names is relative to the workspace, wherever it was called from.

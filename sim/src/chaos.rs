@@ -1,0 +1,354 @@
+//! What SREs tell the simulator: scenarios, replays, smaller failures.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use tidegate_mutant::Mutant;
+use tidegate_sim::corpus::{Case, named};
+use tidegate_sim::expect::{Row, judge, table};
+use tidegate_sim::generate;
+use tidegate_sim::run::{Report, run_with};
+use tidegate_sim::scenario::{Length, Plan, Scenario};
+use tidegate_sim::schedule::Schedule;
+use tidegate_sim::shrink::shrink;
+use tidegate_sim::view::{Paint, text, timeline};
+
+/// Where scenarios are looked for by name.
+const SCENARIOS: &str = "sim/scenarios";
+/// Where failures are kept.
+const CORPUS: &str = "sim/corpus";
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask chaos list
+  cargo xtask chaos run --scenario region-outage --seed 7 --for 1h
+  cargo xtask chaos run --scenario region-outage --html outage.html
+  cargo xtask chaos run --seed 7 --seeds 20
+  cargo xtask chaos replay sim/corpus/FILE.json --html failure.html
+  cargo xtask chaos shrink sim/corpus/FILE.json
+  cargo xtask chaos meta --scenario lost-node --seed 7
+
+Exit status: 0 nothing broke and what was expected held, 1 something did not, 2 wrong use.";
+
+/// Rehearses outages on the production code, in simulated time.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Chaos {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a scenario, or without one the faults that follow from the seed
+    Run {
+        #[command(flatten)]
+        what: Chosen,
+        /// How many seeds, one after the other
+        #[arg(long, default_value_t = 1)]
+        seeds: u64,
+        /// Switch a known bug on, to see it found
+        #[arg(long)]
+        mutant: Option<String>,
+        /// Where failures are kept
+        #[arg(long, value_name = "DIR", default_value = CORPUS)]
+        save: PathBuf,
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Run a kept failure or a schedule again, without the generator
+    Replay {
+        /// The file
+        file: PathBuf,
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Make a kept failure smaller while it breaks the same invariant
+    Shrink {
+        /// The file
+        file: PathBuf,
+        /// Where the smaller one is written; over the file itself if absent
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Most runs
+        #[arg(long, default_value_t = 300)]
+        runs: usize,
+    },
+    /// Run twice and compare what happened byte for byte
+    Meta {
+        #[command(flatten)]
+        what: Chosen,
+        /// How many seeds, one after the other
+        #[arg(long, default_value_t = 1)]
+        seeds: u64,
+    },
+    /// The scenarios that there are
+    List,
+}
+
+/// What is run.
+#[derive(Debug, Args)]
+struct Chosen {
+    /// A scenario by its name (see `list`) or a file
+    #[arg(long, value_name = "NAME|FILE")]
+    scenario: Option<String>,
+    /// The seed that all chance follows from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Simulated time: the scenario's round is repeated until it is over
+    #[arg(long = "for", value_name = "TIME", value_parser = length, requires = "scenario")]
+    length: Option<Length>,
+}
+
+/// How a run is shown.
+#[derive(Debug, Args)]
+struct Shown {
+    /// Write an HTML timeline
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Show every record, single requests and applied entries included
+    #[arg(long, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Show only what came of it
+    #[arg(long)]
+    quiet: bool,
+}
+
+fn length(text: &str) -> Result<Length, String> {
+    Length::parse(text).ok_or_else(|| "expected a time such as 90s, 5m or 1h".to_owned())
+}
+
+impl Chosen {
+    fn plan(&self, seed: u64) -> anyhow::Result<Plan> {
+        let Some(scenario) = &self.scenario else {
+            let schedule = generate::schedule(seed);
+            let expect = Vec::new();
+            return Ok(Plan { schedule, expect });
+        };
+        let path = path(scenario);
+        let scenario = read(&path)?;
+        Ok(scenario.plan(seed, self.length.map(|length| length.0)))
+    }
+
+    fn name(&self) -> &str {
+        let name = self.scenario.as_deref().unwrap_or("faults at random");
+        Path::new(name)
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or(name)
+    }
+}
+
+/// A scenario's file: what is no path is the name of one that we ship.
+fn path(scenario: &str) -> PathBuf {
+    if scenario.contains(['/', '.']) {
+        return PathBuf::from(scenario);
+    }
+    Path::new(SCENARIOS).join(scenario).with_extension("yaml")
+}
+
+fn read(path: &Path) -> anyhow::Result<Scenario> {
+    let text = std::fs::read_to_string(path).with_context(|| {
+        format!(
+            "cannot read {}; `cargo xtask chaos list` shows what there is",
+            path.display()
+        )
+    })?;
+    Scenario::parse(&text).with_context(|| path.display().to_string())
+}
+
+impl Chaos {
+    /// Does what was asked; answers whether nothing broke and all that was expected held.
+    pub(crate) fn execute(self) -> anyhow::Result<bool> {
+        match self.command {
+            Command::Run {
+                what,
+                seeds,
+                mutant,
+                save,
+                shown,
+            } => {
+                let mutant = mutant.as_deref().map(named).transpose()?;
+                let mut sound = true;
+                for seed in what.seed..what.seed.saturating_add(seeds) {
+                    let title = format!("{}, seed {seed}", what.name());
+                    let plan = what.plan(seed)?;
+                    sound &= rehearse(&title, plan, mutant, &shown, Some(&save))?;
+                }
+                Ok(sound)
+            }
+            Command::Replay { file, shown } => {
+                let case = case(&file)?;
+                let mutant = case.mutant()?;
+                let Case {
+                    schedule, expect, ..
+                } = case;
+                let plan = Plan { schedule, expect };
+                rehearse(&file.display().to_string(), plan, mutant, &shown, None)
+            }
+            Command::Shrink { file, out, runs } => {
+                smaller(&file, out.as_deref().unwrap_or(&file), runs)
+            }
+            Command::Meta { what, seeds } => {
+                let mut same = true;
+                for seed in what.seed..what.seed.saturating_add(seeds) {
+                    same &= twice(seed, &what.plan(seed)?.schedule);
+                }
+                Ok(same)
+            }
+            Command::List => list(),
+        }
+    }
+}
+
+/// Runs, shows, judges, and keeps what failed.
+fn rehearse(
+    title: &str,
+    plan: Plan,
+    mutant: Option<Mutant>,
+    shown: &Shown,
+    save: Option<&Path>,
+) -> anyhow::Result<bool> {
+    let Plan { schedule, expect } = plan;
+    let report = run_with(schedule.clone(), mutant);
+    let records = report.trace.records();
+    if !shown.quiet {
+        let paint = match std::io::stdout().is_terminal() {
+            true => Paint::Colours,
+            false => Paint::Plain,
+        };
+        print!("{}", text(records, shown.verbose, paint));
+    }
+    let rows = judge(&expect, records, &report.violations);
+    println!("{title}: {report}");
+    for violation in &report.violations {
+        println!("  {} BROKEN: {}", violation.id, violation.detail);
+    }
+    print!("{}", table(&rows));
+    if let Some(file) = &shown.html {
+        let page = timeline(title, &schedule, records, &rows);
+        std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
+        println!("  timeline: {}", file.display());
+    }
+    let sound = rows.iter().all(|row| row.held);
+    if let (false, Some(folder)) = (sound, save) {
+        let case = failed(&report, &rows, mutant, expect, schedule);
+        let file = folder.join(case.file_name());
+        keep(&case, &file)?;
+        println!("  kept: {}", file.display());
+    }
+    Ok(sound)
+}
+
+fn failed(
+    report: &Report,
+    rows: &[Row],
+    mutant: Option<Mutant>,
+    expect: Vec<tidegate_sim::expect::Expectation>,
+    schedule: Schedule,
+) -> Case {
+    let violation = report.violations.first();
+    let missed = rows.iter().find(|row| !row.held);
+    let cause = match (violation, missed) {
+        (Some(violation), _) => violation.detail.clone(),
+        (None, Some(row)) => format!("expected {}, measured {}", row.expected, row.measured),
+        (None, None) => String::new(),
+    };
+    Case {
+        cause,
+        broken: violation.map(|violation| violation.id.to_owned()),
+        mutant: mutant.map(|mutant| format!("{mutant:?}")),
+        expect,
+        schedule,
+    }
+}
+
+fn keep(case: &Case, file: &Path) -> anyhow::Result<()> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    std::fs::write(file, case.to_json()).with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn case(file: &Path) -> anyhow::Result<Case> {
+    let json =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Case::from_json(&json).with_context(|| file.display().to_string())
+}
+
+/// Shrinks a kept failure. It must fail to begin with.
+fn smaller(file: &Path, out: &Path, runs_max: usize) -> anyhow::Result<bool> {
+    let mut case = case(file)?;
+    let mutant = case.mutant()?;
+    let broken = |schedule: &Schedule| {
+        let report = run_with(schedule.clone(), mutant);
+        report.violations.first().cloned()
+    };
+    let Some(first) = broken(&case.schedule) else {
+        anyhow::bail!(
+            "{}: nothing breaks, there is nothing to shrink",
+            file.display()
+        );
+    };
+    let before = case.schedule.faults.len();
+    let mut runs = 1_u32;
+    case.schedule = shrink(&case.schedule, runs_max, |schedule| {
+        runs += 1;
+        let same = broken(schedule).is_some_and(|violation| violation.id == first.id);
+        let sign = if same { "still breaks" } else { "does not" };
+        println!("  {} faults: {sign}", schedule.faults.len());
+        same
+    });
+    case.broken = Some(first.id.to_owned());
+    keep(&case, out)?;
+    let after = case.schedule.faults.len();
+    println!(
+        "{}: {} with {after} faults instead of {before}, {runs} runs",
+        out.display(),
+        first.id
+    );
+    Ok(true)
+}
+
+/// Two runs of one schedule must be the same to the last byte.
+fn twice(seed: u64, schedule: &Schedule) -> bool {
+    let [first, second] = [(), ()].map(|()| run_with(schedule.clone(), None));
+    let one = first.trace.to_json_lines();
+    let other = second.trace.to_json_lines();
+    if one == other {
+        println!("seed {seed}: twice the same, {} bytes; {first}", one.len());
+        return true;
+    }
+    println!("seed {seed}: NOT repeatable");
+    let differing = one
+        .lines()
+        .zip(other.lines())
+        .find(|(one, other)| one != other);
+    if let Some((one, other)) = differing {
+        println!("  {one}\n  {other}");
+    }
+    false
+}
+
+fn list() -> anyhow::Result<bool> {
+    let entries =
+        std::fs::read_dir(SCENARIOS).with_context(|| format!("cannot read {SCENARIOS}"))?;
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<Result<_, _>>()?;
+    files.retain(|file| {
+        file.extension()
+            .is_some_and(|extension| extension == "yaml")
+    });
+    files.sort();
+    for file in files {
+        let scenario = read(&file)?;
+        let name = file.file_stem().unwrap_or_default().display();
+        let round = Length(scenario.round_ms);
+        println!("{name:24} {round:>6}  {}", scenario.summary);
+    }
+    Ok(true)
+}
