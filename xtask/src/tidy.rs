@@ -5,6 +5,7 @@ mod arrows;
 mod invariants;
 mod links;
 mod ratchet;
+mod runbooks;
 mod size;
 mod source;
 mod tokens;
@@ -57,6 +58,7 @@ const RULES: &[fn(&Tree) -> Vec<Finding>] = &[
     words::check,
     invariants::check,
     links::check,
+    runbooks::check,
 ];
 
 /// Checks the working tree: files that git tracks, or would if they were added.
