@@ -124,7 +124,7 @@ impl Operators {
         let member = |node: &Wanted| Member {
             id: NodeId(node.id),
             address: node.address.clone(),
-            region: Region::new(&node.region).unwrap_or_else(|_| region("a")),
+            region: Region::new(node.region.as_str()).unwrap_or_else(|_| region("a")),
             voter: node.voter,
             checkpoint_key: None,
         };

@@ -71,9 +71,15 @@ impl Moment {
             Kind::Refused { .. }
             | Kind::Fault { .. }
             | Kind::Mended { .. }
+            | Kind::Loaded
             | Kind::Asked { .. }
+            | Kind::TurnedAway { .. }
             | Kind::View { .. }
             | Kind::Told { .. }
+            | Kind::CheckIns { .. }
+            | Kind::Barred { .. }
+            | Kind::Allowed { .. }
+            | Kind::LateOffer { .. }
             | Kind::Violation { .. } => {}
         }
     }

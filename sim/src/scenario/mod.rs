@@ -152,7 +152,7 @@ fn world(topology: &Topology) -> Read<WorldSpec> {
         let Spanned {
             value, referenced, ..
         } = &region.name;
-        if tidegate_domain::id::Region::new(value).is_err() {
+        if tidegate_domain::id::Region::new(value.as_str()).is_err() {
             let message = format!("`{value}` is no name of a region");
             return Err(Problem::at(*referenced, message));
         }
