@@ -14,7 +14,7 @@ use crate::coverage::Coverage;
 use crate::nemesis::Nemesis;
 use crate::oracle::{Seen, Violation};
 use crate::record::Trace;
-use crate::schedule::Schedule;
+use crate::schedule::{Load, Schedule};
 use crate::world::World;
 use crate::world::witness::{Told, Witness, now_us};
 
@@ -164,13 +164,10 @@ async fn story(schedule: Schedule, witness: Witness) -> Duration {
 async fn calm(schedule: &Schedule, world: &World, nemesis: &Nemesis) {
     nemesis.heal();
     let deadline_us = now_us() + LIVE_MS * 1_000;
-    let awaited: &[&str] = match schedule.load.devices {
-        0 => &["a command", "a read", "agreement"],
-        _ => &["a command", "a read", "agreement", "a lease"],
-    };
+    let awaited = awaited(&schedule.load);
     world.witness.see(&Seen::Healed {
         deadline_us,
-        awaited,
+        awaited: &awaited,
     });
     let over_us = now_us() + schedule.calm_ms * 1_000;
     let known = world.witness.entries_known();
@@ -179,6 +176,18 @@ async fn calm(schedule: &Schedule, world: &World, nemesis: &Nemesis) {
         .await;
     let left = Duration::from_micros(over_us.saturating_sub(now_us()));
     madsim::time::sleep(left).await;
+}
+
+/// What must happen again: only what somebody asks for can.
+fn awaited(load: &Load) -> Vec<&'static str> {
+    let asked = [
+        (load.operators > 0, "a command"),
+        (load.readers > 0, "a read"),
+        (true, "agreement"),
+        (load.devices > 0, "a lease"),
+    ];
+    let wanted = asked.into_iter().filter(|(is_asked, _)| *is_asked);
+    wanted.map(|(_, what)| what).collect()
 }
 
 fn said(panic: &(dyn std::any::Any + Send)) -> String {
