@@ -9,12 +9,13 @@ use futures::stream;
 use madsim::time::{sleep, timeout};
 use tidegate_decision::engine::Mode;
 use tidegate_proto::v1::decision_client::DecisionClient;
-use tidegate_proto::v1::{self, OutcomeKind, OutcomeStatus, Verdict};
+use tidegate_proto::v1::{self, OutcomeStatus, Verdict};
 use tidegate_runtime::{Clock as _, SystemClock};
 use tokio::sync::mpsc;
 use tonic::Status;
 use tonic::transport::Channel;
 
+use super::device::Device;
 use super::witness::{Witness, now_us};
 use crate::dice::Dice;
 use crate::oracle::{Answer, Seen};
@@ -55,22 +56,6 @@ struct Inner {
 /// How many check-ins of each second there were, and how many of them were answered.
 #[derive(Default)]
 struct Tally(BTreeMap<u64, (u64, u64)>);
-
-/// One device. It installs what it is offered after it was told twice.
-struct Device {
-    id: String,
-    place: String,
-    version: String,
-    security_version: u64,
-    sequence: u64,
-    /// When the last check-in was sent, in µs, until it is answered.
-    asked_us: u64,
-    /// The last check-in, as it was sent.
-    asked: v1::CheckInRequest,
-    offer: Option<v1::Offer>,
-    outcome: Option<v1::OutcomeReport>,
-    told: String,
-}
 
 impl Pool {
     /// So many devices, and the decision nodes that their gateway knows.
@@ -329,70 +314,6 @@ impl Tally {
                 answered,
             });
         counted.collect()
-    }
-}
-
-impl Device {
-    fn check_in(&mut self) -> v1::CheckInRequest {
-        self.sequence += 1;
-        self.asked_us = now_us();
-        let token = self
-            .offer
-            .as_ref()
-            .map(|offer| offer.exposure_token.clone());
-        self.asked = v1::CheckInRequest {
-            device_id: self.id.clone(),
-            variant: format!("cam/r1/{}/none", self.place),
-            components: vec![self.running()],
-            sequence: self.sequence,
-            exposure_tokens: token.into_iter().collect(),
-            ..v1::CheckInRequest::default()
-        };
-        self.asked.clone()
-    }
-
-    fn running(&self) -> v1::RunningComponent {
-        v1::RunningComponent {
-            component: "os".to_owned(),
-            version: self.version.clone(),
-            security_version: self.security_version,
-            floor: None,
-        }
-    }
-
-    fn hear(&mut self, answer: &v1::CheckInResponse, dice: &mut Dice) {
-        let Some(new) = &answer.offer else {
-            self.offer = None;
-            return;
-        };
-        let same = |old: &v1::Offer| old.release == new.release;
-        if !self.offer.as_ref().is_some_and(same) || self.outcome.is_some() {
-            self.offer = Some(new.clone());
-            return;
-        }
-        let fails = dice.one_in(12);
-        if !fails {
-            self.version.clone_from(&new.version);
-            self.security_version = new.security_version;
-        }
-        let failure = v1::OutcomeFailure {
-            stage: v1::InstallStage::Boot.into(),
-            code: "no-boot".to_owned(),
-        };
-        let kind = if fails {
-            OutcomeKind::Failed
-        } else {
-            OutcomeKind::Verified
-        };
-        self.outcome = Some(v1::OutcomeReport {
-            device_id: self.id.clone(),
-            exposure_token: new.exposure_token.clone(),
-            kind: kind.into(),
-            failure: fails.then_some(failure),
-            components: vec![self.running()],
-            ..v1::OutcomeReport::default()
-        });
-        self.offer = None;
     }
 }
 

@@ -3,6 +3,7 @@
 mod auditor;
 mod client;
 mod decision;
+mod device;
 mod devices;
 pub(crate) mod machine;
 pub(crate) mod network;

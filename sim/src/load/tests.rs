@@ -1,0 +1,33 @@
+use tidegate_domain::Outcome;
+
+use super::*;
+
+#[test]
+fn operators_get_most_of_what_they_ask_for_and_strangers_nothing() {
+    let mut fleet = Fleet::unborn();
+    let mut operators = Operators::new(1);
+    operators.now(fleet.now.0);
+    let ceremony = operators.ceremony();
+    fleet.apply(&ceremony.bytes);
+    let (mut accepted, mut kinds) = (0, std::collections::BTreeSet::new());
+    for _ in 0..400 {
+        operators.saw(&fleet.state);
+        fleet.wait(Millis(500));
+        operators.now(fleet.now.0);
+        let draft = operators.ask();
+        if draft.what == "unknown rules" {
+            // The door's affair: no build may follow rules that it does not know.
+            let refused = tidegate_domain::admit(&fleet.state, &draft.bytes, fleet.stamp());
+            assert!(refused.is_err());
+            continue;
+        }
+        let applied = fleet.apply(&draft.bytes).clone();
+        if matches!(applied.outcome, Outcome::Accepted(_)) {
+            accepted += 1;
+            kinds.insert(draft.what);
+            assert_ne!(draft.what, "overheard", "a command was applied twice");
+        }
+    }
+    assert!(accepted > 150, "only {accepted} of 400 were accepted");
+    assert!(kinds.len() > 10, "{kinds:?}");
+}
