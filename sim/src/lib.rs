@@ -27,6 +27,7 @@ pub mod dice;
 pub mod expect;
 pub mod generate;
 pub mod load;
+#[cfg(madsim)]
 mod meter;
 pub mod oracle;
 pub mod record;

@@ -155,7 +155,10 @@ impl Nemesis {
                 });
             }),
             Fault::FailSync { at, after } => {
-                self.at(&at, |store| store.machine.disk().fail_sync_after(after));
+                self.at(&at, |store| {
+                    store.machine.ruin();
+                    store.machine.disk().fail_sync_after(after);
+                });
             }
             Fault::TearPower { at, after, for_ms } => {
                 self.at(&at, |store| self.tear_power(store, after, for_ms));
