@@ -46,7 +46,7 @@ async fn a_node_that_moved_is_reached_where_it_is_now() {
             true => listener.address().to_string(),
             false => config.advertise.clone(),
         },
-        region: Region::new(&config.region).unwrap(),
+        region: Region::new(config.region.as_str()).unwrap(),
         voter: true,
         checkpoint_key: None,
     });
