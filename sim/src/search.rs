@@ -160,6 +160,7 @@ fn broken(seed: u64, report: &Report) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coverage::Coverage;
     use crate::record::Trace;
 
     /// A run of no time in which every seed that `breaks` says breaks an invariant.
@@ -176,6 +177,7 @@ mod tests {
             simulated: Duration::from_secs(42),
             took: Duration::ZERO,
             cpu: Duration::from_secs(1),
+            coverage: Coverage::default(),
         }
     }
 
