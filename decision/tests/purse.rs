@@ -145,6 +145,13 @@ fn after_a_refusal_devices_hear_why_and_the_store_is_left_alone_for_longer_and_l
     assert_eq!(world.purse.try_spend(&world.pool), Draw::Exhausted);
     world.purse.refused(&world.pool, &no("cap"), at(second));
     assert_eq!(world.purse.try_spend(&world.pool), Draw::CapReached);
+    let halted = no("wave: the rollout is halted");
+    world.purse.refused(&world.pool, &halted, at(second));
+    assert_eq!(
+        world.purse.try_spend(&world.pool),
+        Draw::Pending,
+        "whoever draws after a halt sees that it is over"
+    );
 }
 
 #[test]

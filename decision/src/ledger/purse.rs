@@ -241,7 +241,12 @@ impl Purse {
     pub fn refused(&self, pool: &PoolKey, rejection: &Rejection, now: BootInstant) {
         let answer = match rejection {
             Rejection::NoAdmissions { detail } if detail == "cap" => Draw::CapReached,
-            _ => Draw::Exhausted,
+            Rejection::NoAdmissions { detail } if detail == "credit" || detail == "pacing" => {
+                Draw::Exhausted
+            }
+            // The pool was closed, by a halt, a pause or a stop. Whoever draws from it sees it open
+            // again, and has no hour to wait.
+            _ => Draw::Pending,
         };
         let limits = &self.limits;
         let mut shard = self.shard(pool.rollout, pool.stratum.variant);
