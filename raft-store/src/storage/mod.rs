@@ -5,6 +5,7 @@
 
 mod audit_body;
 pub mod codec;
+mod failed_sync;
 mod feed;
 mod identity;
 mod log;
@@ -14,6 +15,7 @@ mod snapshot;
 mod state;
 
 pub use audit_body::{Asked, AuditBody, KIND_MEMBERSHIP, KIND_UNREADABLE};
+pub use failed_sync::FAILED_SYNC_FILE;
 pub use feed::{Batch, Position, PositionWatch};
 pub use identity::{Claim, FORMAT_VERSION, IDENTITY_FILE, Identity, IdentityError};
 pub use log::{LogOptions, LogStore, OpenLogError, Poison};

@@ -1,6 +1,7 @@
 //! The log's tables, and the one transaction in which a batch of changes reaches them.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
@@ -10,8 +11,8 @@ use tidegate_runtime::disk::Disk;
 
 use super::cache::{self, Cache};
 use super::{OpenLogError, next_index};
-use crate::storage::LOG_FILE;
 use crate::storage::codec::{self, Record};
+use crate::storage::{LOG_FILE, failed_sync};
 use crate::types::{Entry, LogId, Vote};
 
 /// Raft index → record of the entry.
@@ -62,8 +63,11 @@ pub(super) struct Loaded {
 pub(super) struct LogDatabase(Database);
 
 impl LogDatabase {
-    pub(super) fn open(disk: &dyn Disk, page_cache_bytes: usize) -> Result<Self, OpenLogError> {
-        let file = disk.open(LOG_FILE)?;
+    pub(super) fn open(
+        disk: &Arc<dyn Disk>,
+        page_cache_bytes: usize,
+    ) -> Result<Self, OpenLogError> {
+        let file = failed_sync::open(disk, LOG_FILE)?;
         disk.sync_names()?;
         let database = Database::builder()
             .set_cache_size(page_cache_bytes)

@@ -109,7 +109,7 @@ impl LogStore {
         let opened = {
             let disk = Arc::clone(&disk);
             blocking(move || {
-                let database = LogDatabase::open(disk.as_ref(), page_cache_bytes)?;
+                let database = LogDatabase::open(&disk, page_cache_bytes)?;
                 let loaded = database.load(Cache::new(cache_bytes_max))?;
                 Ok::<_, OpenLogError>((database, loaded))
             })

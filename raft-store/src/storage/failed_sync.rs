@@ -1,0 +1,121 @@
+//! A sync that failed is remembered beyond the process.
+//!
+//! The kernel drops what it could not write and calls its pages clean: a process that starts again
+//! reads them as if they were on the disk, and would acknowledge what the next power loss takes
+//! ([ADR 0007](../../../docs/adr/0007-a-failed-sync-ends-a-directory.md)). So a failed sync leaves a
+//! file, and a directory with that file is not used again. The file itself is not synced, and need
+//! not be: the danger lasts as long as the kernel remembers, and so does the file at least.
+
+use std::io;
+use std::sync::Arc;
+
+use redb::StorageBackend;
+use tidegate_runtime::disk::{BlockFile, Disk};
+
+/// File that a failed sync leaves, with what failed as its text.
+pub const FAILED_SYNC_FILE: &str = "failed-sync";
+
+/// Opens a database file whose syncs are promises.
+pub(super) fn open(disk: &Arc<dyn Disk>, name: &'static str) -> io::Result<BlockFile> {
+    let file = disk.open(name)?;
+    Ok(BlockFile::new(Promised {
+        file,
+        name,
+        disk: Arc::clone(disk),
+    }))
+}
+
+/// What failed, if a sync ever did.
+pub(super) fn found(disk: &dyn Disk) -> io::Result<Option<String>> {
+    let text = disk.read(FAILED_SYNC_FILE)?;
+    Ok(text.map(|text| String::from_utf8_lossy(&text).trim_end().to_owned()))
+}
+
+#[derive(Debug)]
+struct Promised {
+    file: BlockFile,
+    name: &'static str,
+    disk: Arc<dyn Disk>,
+}
+
+impl Promised {
+    fn remember(&self, error: &io::Error) {
+        let text = format!("{}: {error}\n", self.name);
+        // Not `Disk::replace`, which shows a file only after it was synced.
+        let file = self.disk.open(FAILED_SYNC_FILE);
+        let written = file.and_then(|file| {
+            file.set_len(text.len() as u64)?;
+            file.write(0, text.as_bytes())
+        });
+        if let Err(unwritten) = written {
+            tracing::error!(
+                file = self.name,
+                %error,
+                %unwritten,
+                "a sync failed, and so did the note of it: do NOT start this node again before the \
+                 machine was restarted"
+            );
+        }
+    }
+}
+
+impl StorageBackend for Promised {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file
+            .sync_data()
+            .inspect_err(|error| self.remember(error))
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_runtime::disk::SimDisk;
+
+    use super::*;
+    use crate::storage::Identity;
+
+    #[test]
+    fn a_directory_in_which_a_sync_failed_is_not_used_again() {
+        let identity = Identity {
+            origin: "a.example/fleet".to_owned(),
+            incarnation: 1,
+            node: 4,
+        };
+        let disk = SimDisk::new();
+        let mount: Arc<dyn Disk> = Arc::new(disk.mount());
+        identity.claim(mount.as_ref()).unwrap();
+        let file = open(&mount, "log.redb").unwrap();
+        file.set_len(4).unwrap();
+        file.sync_data().unwrap();
+        assert_eq!(found(mount.as_ref()).unwrap(), None);
+        disk.fail_sync_after(0);
+        assert!(file.sync_data().is_err());
+        disk.kill();
+        let refused = identity.claim(&disk.mount()).unwrap_err().to_string();
+        assert!(
+            refused.contains("a sync failed here (log.redb: "),
+            "{refused}"
+        );
+        assert!(refused.contains("Remove node 4"), "{refused}");
+    }
+}
