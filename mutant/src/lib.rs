@@ -74,6 +74,8 @@ pub enum Mutant {
     StaleGoesOn,
     /// A decision node offers through an emergency stop.
     StopIgnored,
+    /// An offer does not say the floor that the device must keep from then on.
+    FloorNotTold,
     /// A release below the security version that a device runs is offered to it.
     DowngradeOffered,
     /// Who is in a wave is drawn anew when the next one opens.
@@ -96,7 +98,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::LeaderRestore,
         Self::LeaseRead,
         Self::ReadBeforeApply,
@@ -128,6 +130,7 @@ impl Mutant {
         Self::HaltLostAtResync,
         Self::StaleGoesOn,
         Self::StopIgnored,
+        Self::FloorNotTold,
         Self::DowngradeOffered,
         Self::WavesShuffled,
         Self::RevokedKeyCounts,

@@ -1,5 +1,6 @@
 //! Decisions to the wire.
 use crate::engine::{Because, Decision, Index, Mode, Offer, Verdict};
+use tidegate_mutant::{Mutant, is_on};
 use tidegate_proto::v1;
 
 /// A decision with what it cites, ready to be sent.
@@ -54,7 +55,11 @@ fn offer(decision: &Decision, index: &Index, token: Option<&[u8]>) -> Option<v1:
         component: component.to_string(),
         version: version.to_string(),
         security_version: security_version.0,
-        floor: grant.floor.0,
+        floor: if is_on(Mutant::FloorNotTold) {
+            0
+        } else {
+            grant.floor.0
+        },
         payload: Some(v1::Payload {
             urls: payload.urls.clone(),
             sha256: payload.sha256.0.to_vec(),

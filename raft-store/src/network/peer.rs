@@ -245,14 +245,15 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let asked = rpc.vote;
         let reply = self
             .raft_call(Call::Vote(rpc), RPCTypes::Vote, &option)
             .await?;
-        let counted = |answer: VoteResponse<TypeConfig>| VoteResponse {
-            vote_granted: answer.vote_granted || is_on(Mutant::RefusalCountsAsVote),
-            ..answer
-        };
-        expect!(reply, Vote).map(counted)
+        let mut answer = expect!(reply, Vote)?;
+        if is_on(Mutant::RefusalCountsAsVote) {
+            (answer.vote, answer.vote_granted) = (asked, true);
+        }
+        Ok(answer)
     }
 
     /// Never granted by default: a peer that can't be asked is an error, or an isolated node would
