@@ -2,15 +2,20 @@
 //!
 //! An answer leaves a node between the moment at which the device asked and that at which it hears:
 //! an offer is surely late when even the question came after the bound.
+//!
+//! What that rests on is checked on every answer, whether it gives something or not: a node that
+//! calls itself fresh decides from a snapshot in which everything is that bars and is older than the
+//! lease.
 
 use std::collections::BTreeMap;
 
 use tidegate_decision::engine::Mode;
+use tidegate_domain::Event;
 use tidegate_domain::guard::StopScope;
 use tidegate_domain::id::{Region, RolloutId};
 use tidegate_domain::rollout::Life;
 
-use super::{Chain, Oracle, Seen, Verdict};
+use super::{Answer, Chain, Oracle, Seen, Verdict};
 
 /// Knows since when, in true time, each rollout and region is barred.
 #[derive(Debug, Default)]
@@ -18,6 +23,9 @@ pub(super) struct Halt1 {
     /// In µs; the first node to apply the halt committed it no later.
     halted: BTreeMap<RolloutId, u64>,
     stopped: BTreeMap<Region, u64>,
+    /// Entries that bar something, by their index, and since when they do.
+    bars: Vec<(u64, u64)>,
+    looked: u64,
 }
 
 impl Oracle for Halt1 {
@@ -34,8 +42,12 @@ impl Oracle for Halt1 {
                 place,
                 asked_us,
                 answer,
-            } if answer.is_offer => {
+            } => {
                 let config = chain.state().config();
+                self.check_snapshot((lane, device), *asked_us, answer, config.lease.0 * 1_000)?;
+                if !answer.is_offer {
+                    return Ok(());
+                }
                 // What may go on while stale does so for longer, when it is: that is its bound.
                 let bound = match answer.mode {
                     Some(Mode::Stale) => config.stale_max,
@@ -65,7 +77,35 @@ impl Oracle for Halt1 {
 }
 
 impl Halt1 {
+    /// Whether a fresh answer was made from a snapshot that is no older than the lease allows.
+    fn check_snapshot(
+        &self,
+        (lane, device): (&str, &str),
+        asked_us: u64,
+        answer: &Answer,
+        lease_us: u64,
+    ) -> Verdict {
+        let (Some(Mode::Fresh), Some(entries)) = (answer.mode, answer.entries) else {
+            return Ok(());
+        };
+        let lacks = self.bars.partition_point(|(index, _)| *index < entries);
+        match self.bars.get(lacks) {
+            Some((index, since)) if asked_us > since + lease_us => Err(format!(
+                "{lane} called itself fresh before {device} with a snapshot of {entries} entries, \
+                 {} ms after entry {index} had barred something",
+                (asked_us - since) / 1_000
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn follow(&mut self, at_us: u64, chain: &Chain) {
+        while let Some(link) = chain.link(self.looked) {
+            if link.body.applied.events().any(bars) {
+                self.bars.push((self.looked, at_us));
+            }
+            self.looked += 1;
+        }
         let state = chain.state();
         for (id, rollout) in state.rollouts().iter() {
             match rollout.life {
@@ -94,4 +134,15 @@ impl Halt1 {
             self.stopped.entry(region).or_insert(at_us);
         }
     }
+}
+
+/// Whether something may no longer be offered that could be before.
+const fn bars(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::RolloutHalted { .. }
+            | Event::StopRaised(_)
+            | Event::FloorRaised { .. }
+            | Event::KeyRevoked { .. }
+    )
 }
