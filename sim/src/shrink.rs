@@ -108,13 +108,12 @@ fn lighter(mut best: Schedule, fails: &mut impl FnMut(&Schedule) -> bool) -> Sch
 fn shorter(mut best: Schedule, fails: &mut impl FnMut(&Schedule) -> bool) -> Schedule {
     for number in 0..best.faults.len() {
         loop {
-            let length_ms = best.faults[number].fault.for_ms() / 2;
-            if length_ms < FOR_MS_MIN {
-                break;
-            }
             let mut less = best.clone();
-            less.faults[number].fault.set_for_ms(length_ms);
-            if !fails(&less) {
+            let Some(length_ms) = less.faults[number].fault.length_mut() else {
+                break;
+            };
+            *length_ms /= 2;
+            if *length_ms < FOR_MS_MIN || !fails(&less) {
                 break;
             }
             best = less;

@@ -180,39 +180,12 @@ impl Fault {
 
     /// How long the fault lasts, in ms; 0 if it is a single blow.
     #[must_use]
-    pub const fn for_ms(&self) -> u64 {
-        match self {
-            Self::Crash { for_ms, .. }
-            | Self::Kill { for_ms, .. }
-            | Self::Restart { for_ms, .. }
-            | Self::Pause { for_ms, .. }
-            | Self::Cut { for_ms, .. }
-            | Self::Isolate { for_ms, .. }
-            | Self::Flap { for_ms, .. }
-            | Self::Loss { for_ms, .. }
-            | Self::Delay { for_ms, .. }
-            | Self::SlowDisk { for_ms, .. }
-            | Self::TearPower { for_ms, .. }
-            | Self::FullDisk { for_ms, .. }
-            | Self::Duplicate { for_ms }
-            | Self::Clock { for_ms, .. } => *for_ms,
-            Self::Replace { .. }
-            | Self::FailSync { .. }
-            | Self::FlipBit { .. }
-            | Self::Transfer { .. }
-            | Self::Snapshot { .. }
-            | Self::DevicePower { .. }
-            | Self::SnapshotTwice { .. }
-            | Self::FailIo { .. }
-            | Self::Misdirect { .. }
-            | Self::Disconnect { .. }
-            | Self::Vote { .. }
-            | Self::Halt => 0,
-        }
+    pub fn for_ms(&self) -> u64 {
+        self.clone().length_mut().copied().unwrap_or(0)
     }
 
-    /// Makes the fault last so long, if it lasts at all.
-    pub const fn set_for_ms(&mut self, length_ms: u64) {
+    /// How long the fault lasts, in ms, if it lasts at all.
+    pub const fn length_mut(&mut self) -> Option<&mut u64> {
         match self {
             Self::Crash { for_ms, .. }
             | Self::Kill { for_ms, .. }
@@ -227,7 +200,7 @@ impl Fault {
             | Self::TearPower { for_ms, .. }
             | Self::FullDisk { for_ms, .. }
             | Self::Duplicate { for_ms }
-            | Self::Clock { for_ms, .. } => *for_ms = length_ms,
+            | Self::Clock { for_ms, .. } => Some(for_ms),
             Self::Replace { .. }
             | Self::FailSync { .. }
             | Self::FlipBit { .. }
@@ -239,7 +212,7 @@ impl Fault {
             | Self::Misdirect { .. }
             | Self::Disconnect { .. }
             | Self::Vote { .. }
-            | Self::Halt => {}
+            | Self::Halt => None,
         }
     }
 
