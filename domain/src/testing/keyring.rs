@@ -5,6 +5,7 @@ use crate::{
     signature::{SigningKey, public_key},
 };
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// Every key that a test may use, by its public half.
 #[derive(Clone, Debug)]
@@ -14,7 +15,18 @@ pub struct Keyring {
 }
 
 impl Default for Keyring {
+    /// The one ring that there is; it is made once in a process.
     fn default() -> Self {
+        static RING: OnceLock<Keyring> = OnceLock::new();
+        RING.get_or_init(Self::forge).clone()
+    }
+}
+
+impl Keyring {
+    /// How many keys there are for each role.
+    pub const PER_ROLE: u8 = 8;
+
+    fn forge() -> Self {
         let numbers = Role::ALL
             .into_iter()
             .flat_map(|role| (0..Self::PER_ROLE).map(move |number| (role, number)));
@@ -31,11 +43,6 @@ impl Default for Keyring {
         }
         ring
     }
-}
-
-impl Keyring {
-    /// How many keys there are for each role.
-    pub const PER_ROLE: u8 = 8;
 
     /// The key of a role with a number below [`Self::PER_ROLE`].
     pub fn key(&self, role: Role, number: u8) -> &SigningKey {
