@@ -28,7 +28,13 @@ pub(super) fn open(disk: &Arc<dyn Disk>, name: &'static str) -> io::Result<Block
 /// What failed, if a sync ever did.
 pub(super) fn found(disk: &dyn Disk) -> io::Result<Option<String>> {
     let text = disk.read(FAILED_SYNC_FILE)?;
-    Ok(text.map(|text| String::from_utf8_lossy(&text).trim_end().to_owned()))
+    Ok(
+        text.map(|text| match String::from_utf8_lossy(&text).trim_end() {
+            // The name outlived a loss of power that the text did not.
+            "" => "no more is known".to_owned(),
+            text => text.to_owned(),
+        }),
+    )
 }
 
 #[derive(Debug)]
