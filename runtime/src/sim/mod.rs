@@ -1,12 +1,14 @@
 //! The simulated side of the seam; compiled only under `--cfg madsim`.
 
 pub mod channel;
+mod damage;
 pub mod runtime;
 mod skew;
 pub mod watch;
 mod way;
 
 pub use channel::{SimMpsc, SimMutex, SimOneshot};
+pub use damage::{clear_damaged, contain, set_damaged};
 pub use runtime::{SimInstant, SimRng, SimRuntime};
 pub use skew::{Skew, clear_skew, set_skew};
 pub use watch::FifoWatch;

@@ -13,6 +13,7 @@ use madsim::rand::RngCore as _;
 use openraft_rt::{AsyncRuntime, Instant, OptionalSend};
 
 use super::channel::{SimMpsc, SimMutex, SimOneshot};
+use super::damage::contain;
 use super::skew;
 use super::watch::FifoWatch;
 
@@ -95,7 +96,7 @@ impl AsyncRuntime for SimRuntime {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        Ok(work())
+        contain(work)
     }
 }
 

@@ -1,0 +1,60 @@
+//! Nodes whose disk holds what nobody wrote. A database that meets it may panic; in a real process
+//! that ends the blocking call and not the world.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use madsim::task::NodeId;
+
+thread_local! {
+    // One simulation owns one thread.
+    static DAMAGED: RefCell<BTreeSet<NodeId>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// From now on the disk of `node` is not to be believed: panics in its blocking calls stay there.
+/// On a sound disk a panic is a bug, and ends the run.
+pub fn set_damaged(node: NodeId) {
+    DAMAGED.with_borrow_mut(|damaged| damaged.insert(node));
+}
+
+/// Every disk is sound again; call between two simulations on one thread.
+pub fn clear_damaged() {
+    DAMAGED.with_borrow_mut(BTreeSet::clear);
+}
+
+/// Runs what reads or writes the disk of the calling node.
+///
+/// # Errors
+/// It panicked, and the disk is damaged.
+pub fn contain<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+    let node = madsim::plugin::node();
+    if !DAMAGED.with_borrow(|damaged| damaged.contains(&node)) {
+        return Ok(work());
+    }
+    catch_unwind(AssertUnwindSafe(work))
+        .map_err(|_| io::Error::other("a call on a damaged disk panicked"))
+}
+
+#[cfg(test)]
+mod tests {
+    use madsim::runtime::{Handle, Runtime};
+
+    use super::*;
+
+    #[test]
+    fn a_panic_stays_where_the_disk_is_damaged() {
+        Runtime::new().block_on(async {
+            let node = Handle::current().create_node().build();
+            set_damaged(node.id());
+            let caught = node.spawn(async { contain(|| panic!("a page makes no sense")).is_err() });
+            assert!(caught.await.unwrap());
+            clear_damaged();
+            assert_eq!(
+                node.spawn(async { contain(|| 7).unwrap() }).await.unwrap(),
+                7
+            );
+        });
+    }
+}
