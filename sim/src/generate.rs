@@ -17,11 +17,14 @@ const CALM_MS: u64 = 12_000;
 /// while the operators' replacement is under way.
 const RUINED_MAX: usize = 1;
 
+/// Rates of a store node's clock, in ppm: a bad oscillator, and one that is no clock at all.
+const STORE_RATES: [std::ops::Range<u64>; 2] = [900_000..1_100_000, 400_000..2_000_000];
+
 /// Makes a fault of one class.
 type Make = fn(&mut Storm) -> Option<Fault>;
 
 /// Every class that can be drawn, with how likely it is among those that a seed has.
-const CLASSES: [(u64, Make); 27] = [
+const CLASSES: [(u64, Make); 28] = [
     (4, crash),
     (2, kill),
     (1, restart),
@@ -49,6 +52,7 @@ const CLASSES: [(u64, Make); 27] = [
     (1, rarer::duplicate),
     (2, rarer::vote),
     (2, rarer::strand),
+    (2, rarer::strand_store),
 ];
 
 /// The schedule of a seed.
@@ -57,7 +61,8 @@ pub fn schedule(seed: u64) -> Schedule {
     let mut dice = Dice::new(seed, "generate");
     let mut world = WorldSpec::five_voters();
     // Snapshots and purges happen within a run, and sometimes hardly ever.
-    world.snapshot_every = *dice.pick(&[10, 30, 100, 400]).unwrap_or(&100);
+    world.snapshot_every = *dice.pick(&[10, 10, 30, 100, 400]).unwrap_or(&100);
+    world.watch_backlog = *dice.pick(&[8, 64, 65_536]).unwrap_or(&64);
     world.sync_us = dice.within(200..4_000);
     let load = load(&mut dice);
     let mut storm = Storm::new(dice, &world);
@@ -285,8 +290,7 @@ fn slow_disk(storm: &mut Storm) -> Option<Fault> {
 }
 
 fn fail_sync(storm: &mut Storm) -> Option<Fault> {
-    // The disk lost what the process that is started again reads from memory: after the next loss of
-    // power it may be beyond repair.
+    // The node remembers and does not start again on that disk.
     let at = ruin(storm)?;
     let after = storm.dice.below(20);
     Some(Fault::FailSync { at, after })
@@ -327,7 +331,7 @@ fn clock(storm: &mut Storm) -> Option<Fault> {
     let rates = if at.0.starts_with('d') {
         991_000..1_009_000
     } else {
-        900_000..1_100_000
+        storm.dice.pick(&STORE_RATES)?.clone()
     };
     let rate_ppm = u32::try_from(storm.dice.within(rates)).ok()?;
     let wall_ms = match storm.dice.below(3) {

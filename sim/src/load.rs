@@ -112,6 +112,7 @@ impl Operators {
             drafts.push(self.draft("variant", RegisterVariant { traits }));
         }
         let mut config = self.fleet.state.config().clone();
+        config.lease = Millis(5_000);
         config.report_interval = Millis(1_000);
         config.silence.firmware = Millis(5_000);
         drafts.push(self.draft("settings", SetClusterConfig { config }));
@@ -184,7 +185,7 @@ impl Operators {
         let made = release(&format!("release-{}", self.made))
             .version(&format!("1.{}.0", self.made))
             .security_version(version);
-        let made = if self.dice.one_in(4) {
+        let made = if self.dice.one_in(3) {
             made.critical()
         } else {
             made
@@ -318,7 +319,7 @@ impl Operators {
         if let Some(back) = self.dice.pick(&releases).filter(|_| percent_of_two(&name)) {
             rollout = rollout.back_to(back);
         }
-        if self.is_critical(&name) && self.dice.one_in(2) {
+        if self.is_critical(&name) && !self.dice.one_in(4) {
             rollout.spec.on_stale = OnStale::Continue;
         }
         let priority = u32::try_from(self.dice.below(1_000)).unwrap_or(0);

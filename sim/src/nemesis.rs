@@ -70,11 +70,7 @@ impl Nemesis {
         self.world.send_twice(false);
         for store in self.world.members() {
             store.machine.disk().set_sync_delay(self.world.sync_delay());
-            if store.machine.refused() && store.machine.is_ruined() {
-                self.world.replace(&store);
-            } else {
-                restore(&store.machine);
-            }
+            restore(&store.machine);
         }
         for machine in self.world.decisions() {
             restore(&machine);
@@ -93,11 +89,7 @@ impl Nemesis {
                 at.back_after(for_ms);
             }),
             Fault::Restart { at, for_ms } => self.on(&at, |at| self.restart(at, for_ms)),
-            Fault::Replace { at } => self.at(&at, |store| {
-                let new = self.world.replace(&store);
-                let why = format!("lost its disk; s{} takes its place", new.id);
-                self.stopped(store.machine.lane(), &why);
-            }),
+            Fault::Replace { at } => self.at(&at, |store| self.world.replace(&store)),
             Fault::Pause { at, for_ms } => self.on(&at, |at| self.pause(at.id(), for_ms)),
             Fault::Cut { from, to, for_ms } => {
                 let (from, to) = (self.machines(&from), self.machines(&to));

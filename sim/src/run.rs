@@ -8,7 +8,7 @@ use std::time::Duration;
 use madsim::runtime::Runtime;
 use tidegate_domain::testing::Fleet;
 use tidegate_mutant::{Mutant, switch};
-use tidegate_runtime::sim::{clear_skew, clear_ways};
+use tidegate_runtime::sim::{clear_damaged, clear_skew, clear_ways};
 
 use crate::coverage::Coverage;
 use crate::nemesis::Nemesis;
@@ -110,6 +110,7 @@ pub fn run_with(schedule: Schedule, mutant: Option<Mutant>) -> Report {
         let ended = std::panic::catch_unwind(AssertUnwindSafe(simulation));
         clear_skew();
         clear_ways();
+        clear_damaged();
         (ended, thread_cpu())
     })
     .join()
@@ -157,7 +158,9 @@ async fn story(schedule: Schedule, witness: Witness) -> Duration {
         world.show_logs();
         witness.end();
     }
-    Duration::from_micros(now_us())
+    let simulated = Duration::from_micros(now_us());
+    world.end().await;
+    simulated
 }
 
 /// After the storm everything must make progress.

@@ -3,7 +3,9 @@
 #![cfg(madsim)]
 
 use std::path::Path;
+use std::sync::Mutex;
 
+use tidegate_mutant::Mutant;
 use tidegate_sim::corpus::Case;
 use tidegate_sim::generate;
 use tidegate_sim::run::run_with;
@@ -20,24 +22,61 @@ fn broken(case: &Case, schedule: &Schedule) -> Option<String> {
         .map(|violation| violation.id.to_owned())
 }
 
+/// Every kept run, with the name of its file.
+fn kept() -> Vec<(String, Case)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let files = std::fs::read_dir(folder).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    let json = files.filter(|file| {
+        file.extension()
+            .is_some_and(|extension| extension == "json")
+    });
+    json.map(|file| {
+        let case = Case::from_json(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        (file.display().to_string(), case)
+    })
+    .collect()
+}
+
 #[test]
 fn kept_failures_stay_found_and_fixed_ones_stay_fixed() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    let mut ran = 0;
-    for file in std::fs::read_dir(folder).unwrap() {
-        let file = file.unwrap().path();
-        if file.extension().is_none_or(|extension| extension != "json") {
-            continue;
+    let (left, wrong) = (Mutex::new(kept()), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some((name, case)) = { left.lock().unwrap().pop() } {
+            assert!(!case.cause.is_empty(), "{name} does not say why");
+            assert!(case.broken.is_some(), "{name} does not say what broke");
+            let expected = case.mutant.as_ref().and(case.broken.clone());
+            let broken = broken(&case, &case.schedule);
+            if broken != expected {
+                let said = format!("{name}: expected {expected:?}, broken is {broken:?}");
+                wrong.lock().unwrap().push(said);
+            }
         }
-        let name = file.display();
-        let case = Case::from_json(&std::fs::read_to_string(&file).unwrap()).unwrap();
-        assert!(!case.cause.is_empty(), "{name} does not say why");
-        assert!(case.broken.is_some(), "{name} does not say what broke");
-        let expected = case.mutant.as_ref().and(case.broken.clone());
-        assert_eq!(broken(&case, &case.schedule), expected, "{name}");
-        ran += 1;
-    }
-    assert!(ran > 0, "the corpus is empty");
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(work);
+        }
+    });
+    assert_eq!(
+        wrong.into_inner().unwrap(),
+        [""; 0],
+        "see CONTRIBUTING.md, `mutants --save`"
+    );
+}
+
+/// Holes that `docs/simulation.md` speaks of: the general load has not found these yet.
+const SURVIVED: [Mutant; 1] = [Mutant::UnsyncedVote];
+
+#[test]
+fn a_run_is_kept_for_every_known_bug_but_those_that_survived() {
+    let kept: Vec<Mutant> = kept()
+        .iter()
+        .filter_map(|(_, case)| case.mutant().unwrap())
+        .collect();
+    let mut missing = Mutant::ALL.to_vec();
+    missing.retain(|mutant| !kept.contains(mutant));
+    assert_eq!(missing, SURVIVED);
 }
 
 /// A rollout below the floor needs no fault at all: what is left of a schedule is load.

@@ -47,6 +47,18 @@ pub(super) fn strand(storm: &mut Storm) -> Option<Fault> {
     })
 }
 
+/// A store node hears nothing from its peers and goes on talking with everybody else, who may take
+/// its word for the cluster's.
+pub(super) fn strand_store(storm: &mut Storm) -> Option<Fault> {
+    let at = storm.store();
+    let peers = storm.stores.iter().filter(|peer| **peer != at);
+    Some(Fault::Cut {
+        from: peers.cloned().collect(),
+        to: vec![at],
+        for_ms: storm.dice.within(2_000..16_000),
+    })
+}
+
 /// Operators demote a voter, or promote a node that learns; a machine that was replaced meanwhile
 /// is neither.
 pub(super) fn vote(storm: &mut Storm) -> Option<Fault> {

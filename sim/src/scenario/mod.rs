@@ -143,6 +143,7 @@ fn world(topology: &Topology) -> Read<WorldSpec> {
         regions: topology.regions.iter().map(region).collect(),
         links: Vec::new(),
         snapshot_every: topology.snapshot_every.unwrap_or(usual.snapshot_every),
+        watch_backlog: usual.watch_backlog,
         sync_us: topology
             .disk_sync
             .map_or(usual.sync_us, |sync| sync.0 * 1_000),

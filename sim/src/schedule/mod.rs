@@ -47,6 +47,8 @@ pub struct WorldSpec {
     pub links: Vec<LinkSpec>,
     /// Entries between two snapshots of a store node, after which its log is purged.
     pub snapshot_every: u64,
+    /// Entries by which a watcher may be behind before it must take a snapshot anew.
+    pub watch_backlog: u32,
     /// What a sync of a store node's disk takes, in µs.
     pub sync_us: u64,
 }
@@ -146,6 +148,7 @@ impl WorldSpec {
                 link("b", "c", 25_000),
             ],
             snapshot_every: 100,
+            watch_backlog: 65_536,
             sync_us: 1_000,
         }
     }

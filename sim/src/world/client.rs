@@ -328,7 +328,7 @@ pub(crate) async fn read(client: Client, load: Load, mut dice: Dice) {
     let store = client.connect();
     loop {
         pause(&mut dice, load.reader_pause_ms).await;
-        if dice.one_in(4) {
+        if dice.one_in(8) {
             client.snapshot(&store).await;
         } else {
             client.read_index(&store).await;

@@ -19,6 +19,8 @@ pub(super) struct Device {
     pub(super) offer: Option<v1::Offer>,
     pub(super) outcome: Option<v1::OutcomeReport>,
     pub(super) told: String,
+    /// It is switched off until then, in µs, and does not check in.
+    pub(super) away_until_us: u64,
 }
 
 impl Device {

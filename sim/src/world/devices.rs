@@ -29,6 +29,9 @@ const AGAIN: Duration = Duration::from_millis(300);
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 /// After so many µs a check-in counts as not answered.
 const ANSWERED_US: u64 = 3_000_000;
+/// After one in so many check-ins a device is switched off, for so long.
+const AWAY_ONE_IN: u64 = 12;
+const AWAY_US: std::ops::Range<u64> = 4_000_000..16_000_000;
 /// Most check-ins on their way on one stream.
 const UNDER_WAY_MAX: usize = 64;
 
@@ -78,6 +81,7 @@ impl Pool {
             offer: None,
             outcome: None,
             told: String::new(),
+            away_until_us: 0,
         };
         let devices: Vec<Device> = (0..count).zip(places.iter().cycle()).map(device).collect();
         let places = (0..)
@@ -269,20 +273,23 @@ impl Pool {
 }
 
 impl Inner {
-    /// The next device checks in, at any node that is connected.
+    /// The next device checks in, at any node that is connected, unless it is switched off. Those
+    /// that come back are who wants something long after it was there to be had.
     fn ask(&mut self, turn: usize) {
-        let count = self.devices.len();
-        if count > 0 {
-            self.tally.asked(now_us());
-        }
+        let (count, now) = (self.devices.len(), now_us());
+        let device = self.devices.get_mut(turn % count.max(1));
+        let Some(device) = device.filter(|device| device.away_until_us <= now) else {
+            return;
+        };
+        self.tally.asked(now);
         let connected: Vec<usize> = self.streams.keys().copied().collect();
         let Some(to) = self.dice.pick(&connected).copied() else {
             return;
         };
-        let Some(device) = self.devices.get_mut(turn % count.max(1)) else {
-            return;
-        };
         let request = device.check_in();
+        if self.dice.one_in(AWAY_ONE_IN) {
+            device.away_until_us = now + self.dice.within(AWAY_US);
+        }
         if let Some(stream) = self.streams.get(&to) {
             // A stream that is full or gone is a check-in that nobody hears.
             let _ = stream.try_send(request);

@@ -7,7 +7,7 @@ use madsim::runtime::{Handle, NodeHandle};
 use madsim::task::NodeId;
 use tidegate_runtime::Host;
 use tidegate_runtime::disk::{Disk, SimDisk};
-use tidegate_runtime::sim::set_region;
+use tidegate_runtime::sim::{set_damaged, set_region};
 use tokio::sync::oneshot;
 
 use super::witness::{Witness, now_us};
@@ -166,6 +166,7 @@ impl<N: Send + 'static> Breakable for Machine<N> {
 
     fn ruin(&self) {
         self.0.ruined.store(true, Ordering::Relaxed);
+        set_damaged(self.id());
     }
 
     fn lost_power(&self) -> bool {

@@ -30,6 +30,7 @@ use self::witness::Witness;
 use crate::dice::Dice;
 use crate::load::{Operators, Wanted};
 use crate::oracle::Seen;
+use crate::record::Kind;
 use crate::schedule::{LinkSpec, Load, Schedule, Spot, StoreSpec, WorldSpec};
 
 /// Between two looks at every machine.
@@ -49,6 +50,8 @@ pub(crate) struct World {
     clients: Vec<Client>,
     /// Operators send every command twice.
     twice: Arc<AtomicBool>,
+    /// The run is over.
+    over: Arc<AtomicBool>,
     crew: Option<Crew>,
 }
 
@@ -83,6 +86,7 @@ impl World {
             pools: Vec::new(),
             clients: Vec::new(),
             twice: Arc::default(),
+            over: Arc::default(),
             crew: None,
             spec: Arc::new(spec),
             witness,
@@ -129,8 +133,10 @@ impl World {
             client.run(client::follow);
         }
         let stores: Vec<u64> = self.lock().keys().copied().collect();
-        let (machine, lane) = (self.client("w1"), "w1");
-        machine.run(|client| watcher::watch(client, stores.clone(), dice(lane)));
+        for lane in ["w1", "w2"] {
+            let (client, stores) = (self.client(lane), stores.clone());
+            client.run(|client| watcher::watch(client, stores, dice(lane)));
+        }
         let (machine, lane) = (self.client("a1"), "a1");
         machine.run(|client| auditor::audit(client, stores, dice(lane)));
         self.connect_devices(schedule);
@@ -254,7 +260,7 @@ impl World {
     }
 
     /// Writes a machine off: a new one in the same region takes its place, under a new number.
-    pub(crate) fn replace(&self, store: &Store) -> StoreSpec {
+    pub(crate) fn replace(&self, store: &Store) {
         store.machine.kill();
         store.machine.disk().wipe();
         let spec = {
@@ -271,7 +277,9 @@ impl World {
         };
         let new = Store::build(spec.clone(), &self.spec, &[], &self.witness);
         self.lock().insert(spec.id, new);
-        spec
+        let why = format!("lost its disk; s{} takes its place", spec.id);
+        let lane = store.machine.lane();
+        self.witness.note(lane, Kind::Stopped { why });
     }
 
     /// What a sync takes on a sound disk.
@@ -289,13 +297,27 @@ impl World {
         all.filter(|id| !these.contains(id)).collect()
     }
 
-    /// Shows the oracles the whole audit log of every node that runs.
+    /// Shows the oracles the whole audit log of every node that runs on a sound disk.
     pub(crate) fn show_logs(&self) {
         for store in self.members() {
+            if store.machine.is_ruined() {
+                continue;
+            }
             if let Some(state) = store.machine.with(|node| node.state().clone()) {
                 store::show_entries(&self.witness, store.machine.lane(), &state, 0);
             }
         }
+    }
+
+    /// Switches everything off. Without it a run's tasks keep each other, and its disks, for ever.
+    pub(crate) async fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+        let stores: Vec<NodeId> = self.lock().values().map(|s| s.machine.id()).collect();
+        for id in stores.iter().copied().chain(self.everyone_but(&stores)) {
+            madsim::runtime::Handle::current().kill(id);
+        }
+        // Tasks are dropped when their turn comes.
+        madsim::time::sleep(LOOK_EVERY * 2).await;
     }
 
     /// Waits until every member has as many entries; answers whether they got there.
@@ -342,9 +364,12 @@ fn wanted(store: &StoreSpec) -> Wanted {
 
 /// Looks after every machine, for as long as the run lasts.
 async fn look_after(world: World) {
-    loop {
+    while !world.over.load(Ordering::Relaxed) {
         for store in world.members() {
             store.look_after(&world.witness);
+            if store.machine.refused() && store.machine.is_ruined() {
+                world.replace(&store);
+            }
         }
         let decisions = lock(&world.decisions).clone();
         for decision in decisions {

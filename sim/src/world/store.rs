@@ -9,10 +9,11 @@ use openraft_rt::watch::WatchReceiver as _;
 use tidegate_domain::key::Role;
 use tidegate_domain::testing::{Fleet, Keyring};
 use tidegate_raft_store::config::{KeyFiles, NodeConfig, NodeLimits, Peer, RaftTimers};
-use tidegate_raft_store::storage::{Position, StateStore};
+use tidegate_raft_store::storage::{Position, StateError, StateStore};
 use tidegate_raft_store::{Listener, Member, Node, NodeKeys};
 use tidegate_runtime::Host;
 use tidegate_runtime::disk::SimDisk;
+use tidegate_runtime::sim::contain;
 
 use super::machine::{Breakable as _, Machine, Process};
 use super::witness::Witness;
@@ -225,8 +226,8 @@ impl Boot {
 
 /// Shows the oracles what a node's audit log holds from an entry on.
 pub(super) fn show_entries(witness: &Witness, lane: &str, state: &StateStore, from: u64) {
-    let read = state.view().and_then(|view| view.entries(from, READ_BYTES));
-    match read {
+    let read = || state.view().and_then(|view| view.entries(from, READ_BYTES));
+    match contain(read).unwrap_or_else(|panic| Err(StateError::Damaged(panic.to_string()))) {
         Ok(entries) => witness.see(&Seen::Entries {
             lane,
             entries: &entries,
@@ -266,7 +267,10 @@ fn config(spec: &StoreSpec, world: &WorldSpec, founders: &[StoreSpec]) -> NodeCo
             snapshot_every: world.snapshot_every,
             ..RaftTimers::default()
         },
-        limits: NodeLimits::default(),
+        limits: NodeLimits {
+            watch_entries_max: usize::try_from(world.watch_backlog).unwrap_or(usize::MAX),
+            ..NodeLimits::default()
+        },
         tick_every: Duration::from_secs(1),
         keys: KeyFiles::default(),
     }

@@ -31,7 +31,9 @@ pub(super) async fn watch(client: Client, stores: Vec<u64>, mut dice: Dice) {
         } else {
             dice.within(entries.saturating_sub(20)..entries + 1)
         };
-        let updates = dice.within(1..12);
+        // A node that catches up is worth watching until it has.
+        let most = *dice.pick(&[12, 120]).unwrap_or(&12);
+        let updates = dice.within(1..most);
         if let Ok(reached) = stretch(&client, id, from, updates).await {
             entries = reached;
         }
