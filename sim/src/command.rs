@@ -1,18 +1,18 @@
 //! What the binary can be told to do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tidegate_mutant::Mutant;
 use tidegate_sim::coverage::Coverage;
-use tidegate_sim::generate;
-use tidegate_sim::oracle::Violation;
-use tidegate_sim::run::{Report, run, run_with};
+use tidegate_sim::run::{Report, run};
 use tidegate_sim::schedule::Schedule;
 use tidegate_sim::search::{Plan, search};
+use tidegate_sim::{corpus, generate, hunt};
 
 use crate::chaos::Chaos;
 
@@ -66,6 +66,12 @@ enum Command {
         /// Most seeds for each.
         #[arg(long, default_value_t = 200)]
         seeds: u64,
+        /// How many are hunted side by side.
+        #[arg(long, default_value_t = 1)]
+        threads: usize,
+        /// Keep the runs that found them in this folder, in the place of earlier ones.
+        #[arg(long)]
+        save: Option<PathBuf>,
     },
     /// Run seeds, and say which states faults struck in and what never happened.
     Coverage {
@@ -87,6 +93,9 @@ enum Command {
         /// How many seeds side by side.
         #[arg(long, default_value_t = 1)]
         threads: usize,
+        /// Also fail if a fault never struck in some state, or something never happened.
+        #[arg(long)]
+        cells: bool,
     },
     /// What `cargo xtask chaos` runs: scenarios, replays, smaller failures.
     Chaos(Chaos),
@@ -140,24 +149,31 @@ fn execute(command: Command) -> anyhow::Result<bool> {
                 .map(twice)
                 .fold(true, |all, one| all & one))
         }
-        Command::Mutants { only, seed, seeds } => {
-            let named = |mutant: &&Mutant| match &only {
-                Some(only) => format!("{mutant:?}") == *only,
-                None => true,
+        Command::Mutants {
+            only,
+            seed,
+            seeds,
+            threads,
+            save,
+        } => {
+            let mutants = match only {
+                Some(only) => vec![corpus::named(&only)?],
+                None => Mutant::ALL.to_vec(),
             };
-            let mutants: Vec<&Mutant> = Mutant::ALL.iter().filter(named).collect();
-            anyhow::ensure!(!mutants.is_empty(), "there is no such mutant");
-            let mut all = true;
-            for mutant in mutants {
-                all &= is_found(*mutant, seed..seed.saturating_add(seeds));
-            }
-            Ok(all)
+            let plan = hunt::Plan {
+                mutants,
+                first_seed: seed,
+                seeds,
+                threads,
+            };
+            are_found(plan, save.as_deref())
         }
         Command::Coverage { seed, seeds } => Ok(covers(seed..seed.saturating_add(seeds))),
         Command::Search {
             base_seed,
             minutes,
             threads,
+            cells,
         } => {
             let budget = Duration::try_from_secs_f64(minutes * 60.0)
                 .with_context(|| format!("{minutes} minutes are no time"))?;
@@ -169,7 +185,8 @@ fn execute(command: Command) -> anyhow::Result<bool> {
             };
             let tally = search(plan, |line| println!("{line}"));
             println!("{tally}");
-            Ok(tally.failures.is_empty())
+            let covered = !cells || is_covered(&tally.coverage);
+            Ok(covered && tally.failures.is_empty())
         }
         Command::Chaos(chaos) => chaos.execute(),
         Command::Generate { seed } => {
@@ -219,24 +236,33 @@ fn covers(seeds: std::ops::Range<u64>) -> bool {
         sound &= tell(&format!("seed {seed}"), &report, false);
         coverage.add(&report.coverage);
     }
+    is_covered(&coverage) && sound
+}
+
+/// Prints the matrix; answers whether every cell of it was hit, and everything happened.
+fn is_covered(coverage: &Coverage) -> bool {
     print!("{coverage}");
     let missing = coverage.missing();
     for what in &missing {
         println!("  NEVER: {what}");
     }
-    sound && missing.is_empty()
+    missing.is_empty()
 }
 
-/// Whether a known bug is found with one of these seeds.
-fn is_found(mutant: Mutant, seeds: std::ops::Range<u64>) -> bool {
-    for (tried, seed) in (1..).zip(seeds) {
-        let report = run_with(generate::schedule(seed), Some(mutant));
-        if let Some(violation) = report.violations.first() {
-            let Violation { id, detail } = violation;
-            println!("{mutant:?}: {id} after {tried} seeds (seed {seed}): {detail}");
-            return true;
+/// Whether all known bugs are found; the runs that found them are kept in a folder, if there is one.
+fn are_found(plan: hunt::Plan, folder: Option<&Path>) -> anyhow::Result<bool> {
+    let unkept = Mutex::new(None);
+    let found = hunt::hunt(plan, |hunted| {
+        println!("{hunted}");
+        if let (Some(case), Some(folder)) = (&hunted.case, folder)
+            && let Err(error) = hunt::keep(case, folder)
+        {
+            *unkept.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         }
+    });
+    let unkept = unkept.into_inner();
+    match unkept.unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error).context("a run that found a bug could not be kept"),
+        None => Ok(found),
     }
-    println!("{mutant:?}: SURVIVED");
-    false
 }

@@ -18,6 +18,7 @@
 //! | `nemesis` | brings the schedule's faults about | simulator |
 //! | `run` | one run from a schedule to its trace | simulator |
 //! | `search` | fresh seeds until the time is up | simulator |
+//! | `hunt` | known bugs, each looked for with seed after seed | simulator |
 //!
 //! Architecture invariant: an oracle sees only what the world tells it, never what a fault was.
 
@@ -26,6 +27,8 @@ pub mod coverage;
 pub mod dice;
 pub mod expect;
 pub mod generate;
+#[cfg(madsim)]
+pub mod hunt;
 pub mod load;
 #[cfg(madsim)]
 mod meter;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::coverage::Coverage;
 use crate::generate;
 use crate::oracle::Violation;
 use crate::run::{Report, run};
@@ -41,6 +42,8 @@ pub struct Tally {
     pub entries: u64,
     /// Check-ins that were answered.
     pub answers: u64,
+    /// Which states faults struck in, and what else happened.
+    pub coverage: Coverage,
     /// Seeds that broke something, and what first.
     pub failures: Vec<(u64, Violation)>,
 }
@@ -52,6 +55,7 @@ impl Tally {
         self.cpu += report.cpu;
         self.entries += report.entries;
         self.answers += report.answers;
+        self.coverage.add(&report.coverage);
         if let Some(first) = report.violations.first() {
             self.failures.push((seed, first.clone()));
         }
@@ -160,7 +164,6 @@ fn broken(seed: u64, report: &Report) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coverage::Coverage;
     use crate::record::Trace;
 
     /// A run of no time in which every seed that `breaks` says breaks an invariant.
