@@ -80,7 +80,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         } => {
             let base_seed = base_seed.unwrap_or_else(sim::base_seed);
             let threads = threads.unwrap_or_else(sim::processors);
-            step::run_all(&sim::search(hours * 60.0, base_seed, threads))
+            step::run_all(&sim::search(hours, base_seed, threads))
         }
         Command::Bench { filter } => {
             step::run_all(&bench::steps(&metadata, filter.as_deref().unwrap_or(""))?)
