@@ -26,6 +26,8 @@ use tidegate_runtime::BootInstant;
 
 /// Locks that pools are spread over.
 const SHARDS: usize = 16;
+/// What an open pool may have to wait for.
+const LATER: [&str; 2] = ["credit", "pacing"];
 
 /// How a purse asks and gives back.
 #[derive(Clone, Copy, Debug)]
@@ -236,25 +238,20 @@ impl Purse {
         wanted
     }
 
-    /// The store refused to grant: the pool is asked for again after a while. Until then devices
-    /// are told why.
+    /// The store refused to grant: devices are told why, and it is asked again after a while.
     pub fn refused(&self, pool: &PoolKey, rejection: &Rejection, now: BootInstant) {
         let answer = match rejection {
             Rejection::NoAdmissions { detail } if detail == "cap" => Draw::CapReached,
-            Rejection::NoAdmissions { detail } if detail == "credit" || detail == "pacing" => {
-                Draw::Exhausted
-            }
-            // The pool was closed, by a halt, a pause or a stop. Whoever draws from it sees it open
-            // again, and has no hour to wait.
+            Rejection::NoAdmissions { detail } if LATER.contains(&&**detail) => Draw::Exhausted,
+            // The pool was closed: whoever draws from it sees it open again.
             _ => Draw::Pending,
         };
-        let limits = &self.limits;
         let mut shard = self.shard(pool.rollout, pool.stratum.variant);
         let account = shard.accounts.entry(pool.clone()).or_default();
         account.asked_at = None;
-        let before = account.refused.map(|refused| refused.delay);
-        let delay = before.map_or(limits.backoff, |delay| {
-            delay.saturating_mul(2).min(limits.backoff_max)
+        let before = account.refused.map(|refused| refused.delay * 2);
+        let delay = before.map_or(self.limits.backoff, |twice| {
+            twice.min(self.limits.backoff_max)
         });
         account.refused = Some(Refused {
             answer,
