@@ -177,16 +177,12 @@ fn execute(command: Command) -> anyhow::Result<bool> {
         } => {
             let budget = Duration::try_from_secs_f64(minutes * 60.0)
                 .with_context(|| format!("{minutes} minutes are no time"))?;
-            println!("searching from seed {base_seed}, {threads} side by side");
             let plan = Plan {
                 base_seed,
                 budget,
                 threads,
             };
-            let tally = search(plan, |line| println!("{line}"));
-            println!("{tally}");
-            let covered = !cells || is_covered(&tally.coverage);
-            Ok(covered && tally.failures.is_empty())
+            Ok(is_clean(plan, cells))
         }
         Command::Chaos(chaos) => chaos.execute(),
         Command::Generate { seed } => {
@@ -207,6 +203,16 @@ fn tell(what: &str, report: &Report, verbose: bool) -> bool {
         println!("  {} BROKEN: {}", violation.id, violation.detail);
     }
     report.violations.is_empty()
+}
+
+/// Whether fresh seeds broke nothing and, if that is asked, every cell of the matrix was hit.
+fn is_clean(plan: Plan, cells: bool) -> bool {
+    let (seed, threads) = (plan.base_seed, plan.threads);
+    println!("searching from seed {seed}, {threads} side by side");
+    let tally = search(plan, |line| println!("{line}"));
+    println!("{tally}");
+    let covered = !cells || is_covered(&tally.coverage);
+    covered && tally.failures.is_empty()
 }
 
 /// Two runs of one seed must be the same to the last byte.

@@ -60,6 +60,10 @@ impl std::fmt::Display for Hunted {
 
 /// Hunts each bug until it is found or its seeds are used up. `tell` hears of each at once.
 /// Answers whether all were found.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "outside the simulator: real threads around whole runs"
+)]
 pub fn hunt(plan: Plan, tell: impl Fn(&Hunted) + Sync) -> bool {
     let Plan {
         mut mutants,

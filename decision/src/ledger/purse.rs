@@ -249,10 +249,8 @@ impl Purse {
         let mut shard = self.shard(pool.rollout, pool.stratum.variant);
         let account = shard.accounts.entry(pool.clone()).or_default();
         account.asked_at = None;
-        let before = account.refused.map(|refused| refused.delay * 2);
-        let delay = before.map_or(self.limits.backoff, |twice| {
-            twice.min(self.limits.backoff_max)
-        });
+        let doubled = |refused: Refused| (refused.delay * 2).min(self.limits.backoff_max);
+        let delay = account.refused.map_or(self.limits.backoff, doubled);
         account.refused = Some(Refused {
             answer,
             until: now.after(delay),
