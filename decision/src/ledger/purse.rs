@@ -26,8 +26,7 @@ use tidegate_runtime::BootInstant;
 
 /// Locks that pools are spread over.
 const SHARDS: usize = 16;
-/// What an open pool may have to wait for.
-const LATER: [&str; 2] = ["credit", "pacing"];
+const LATER: [&str; 2] = ["credit", "pacing"]; // What an open pool may have to wait for.
 
 /// How a purse asks and gives back.
 #[derive(Clone, Copy, Debug)]
@@ -249,8 +248,9 @@ impl Purse {
         let mut shard = self.shard(pool.rollout, pool.stratum.variant);
         let account = shard.accounts.entry(pool.clone()).or_default();
         account.asked_at = None;
-        let doubled = |refused: Refused| (refused.delay * 2).min(self.limits.backoff_max);
-        let delay = account.refused.map_or(self.limits.backoff, doubled);
+        let (first, most) = (self.limits.backoff, self.limits.backoff_max);
+        let doubled = |refused: Refused| refused.delay.saturating_mul(2).min(most);
+        let delay = account.refused.map_or(first, doubled);
         account.refused = Some(Refused {
             answer,
             until: now.after(delay),
