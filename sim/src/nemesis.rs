@@ -63,7 +63,7 @@ impl Nemesis {
         madsim::time::sleep(Duration::from_micros(due.saturating_sub(now_us()))).await;
     }
 
-    /// Everything works again. What is lost for good is replaced.
+    /// Everything works again, but for what is lost for good.
     pub(crate) fn heal(&self) {
         self.healed.store(true, Ordering::Relaxed);
         self.world.network.heal();

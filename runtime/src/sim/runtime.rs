@@ -96,7 +96,7 @@ impl AsyncRuntime for SimRuntime {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        contain(work)
+        contain(madsim::plugin::node(), work)
     }
 }
 

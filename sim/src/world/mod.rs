@@ -297,14 +297,12 @@ impl World {
         all.filter(|id| !these.contains(id)).collect()
     }
 
-    /// Shows the oracles the whole audit log of every node that runs on a sound disk.
+    /// Shows the oracles the whole audit log of every node that runs.
     pub(crate) fn show_logs(&self) {
         for store in self.members() {
-            if store.machine.is_ruined() {
-                continue;
-            }
             if let Some(state) = store.machine.with(|node| node.state().clone()) {
-                store::show_entries(&self.witness, store.machine.lane(), &state, 0);
+                let machine = (store.machine.lane(), store.machine.id());
+                store::show_entries(&self.witness, machine, &state, 0);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use madsim::task::NodeId;
 use openraft_rt::watch::WatchReceiver as _;
 use tidegate_domain::key::Role;
 use tidegate_domain::testing::{Fleet, Keyring};
@@ -219,15 +220,20 @@ impl Boot {
         self.witness.see(&Seen::Position { lane, position });
         let known = self.witness.entries_known();
         if entries > known {
-            show_entries(&self.witness, lane, state, known);
+            show_entries(&self.witness, (lane, madsim::plugin::node()), state, known);
         }
     }
 }
 
 /// Shows the oracles what a node's audit log holds from an entry on.
-pub(super) fn show_entries(witness: &Witness, lane: &str, state: &StateStore, from: u64) {
+pub(super) fn show_entries(
+    witness: &Witness,
+    (lane, node): (&str, NodeId),
+    state: &StateStore,
+    from: u64,
+) {
     let read = || state.view().and_then(|view| view.entries(from, READ_BYTES));
-    match contain(read).unwrap_or_else(|panic| Err(StateError::Damaged(panic.to_string()))) {
+    match contain(node, read).unwrap_or_else(|panic| Err(StateError::Damaged(panic.to_string()))) {
         Ok(entries) => witness.see(&Seen::Entries {
             lane,
             entries: &entries,
