@@ -3,8 +3,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
 use tidegate_mutant::Mutant;
 
@@ -12,6 +11,7 @@ use crate::corpus::Case;
 use crate::generate;
 use crate::oracle::Violation;
 use crate::run::run_with;
+use crate::search::side_by_side;
 
 /// What to hunt.
 #[derive(Clone, Debug)]
@@ -60,10 +60,6 @@ impl std::fmt::Display for Hunted {
 
 /// Hunts each bug until it is found or its seeds are used up. `tell` hears of each at once.
 /// Answers whether all were found.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "outside the simulator: real threads around whole runs"
-)]
 pub fn hunt(plan: Plan, tell: impl Fn(&Hunted) + Sync) -> bool {
     let Plan {
         mut mutants,
@@ -82,11 +78,7 @@ pub fn hunt(plan: Plan, tell: impl Fn(&Hunted) + Sync) -> bool {
             *all &= hunted.case.is_some();
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(work);
-        }
-    });
+    side_by_side(threads, work);
     all_found
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner)
@@ -123,17 +115,17 @@ fn hunt_one(mutant: Mutant, first_seed: u64, seeds: u64) -> Hunted {
 /// # Errors
 /// The folder cannot be read, or a file not written.
 pub fn keep(case: &Case, folder: &Path) -> io::Result<PathBuf> {
+    let kept = folder.join(case.file_name());
+    std::fs::write(&kept, case.to_json())?;
     for file in std::fs::read_dir(folder)? {
         let file = file?.path();
-        let kept = std::fs::read_to_string(&file).ok();
-        let kept = kept.and_then(|json| Case::from_json(&json).ok());
-        if kept.is_some_and(|kept| kept.mutant == case.mutant) {
+        let earlier = std::fs::read_to_string(&file).ok();
+        let earlier = earlier.and_then(|json| Case::from_json(&json).ok());
+        if file != kept && earlier.is_some_and(|earlier| earlier.mutant == case.mutant) {
             std::fs::remove_file(file)?;
         }
     }
-    let file = folder.join(case.file_name());
-    std::fs::write(&file, case.to_json())?;
-    Ok(file)
+    Ok(kept)
 }
 
 #[cfg(test)]

@@ -89,10 +89,6 @@ pub fn search(plan: Plan, tell: impl Fn(&str) + Sync) -> Tally {
     search_by(|seed| run(generate::schedule(seed)), plan, tell)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "outside the simulator: real threads and real time around whole runs"
-)]
 fn search_by(run: impl Fn(u64) -> Report + Sync, plan: Plan, tell: impl Fn(&str) + Sync) -> Tally {
     let began = Instant::now();
     let next = AtomicU64::new(0);
@@ -116,15 +112,24 @@ fn search_by(run: impl Fn(u64) -> Report + Sync, plan: Plan, tell: impl Fn(&str)
             }
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 0..plan.threads.max(1) {
-            scope.spawn(work);
-        }
-    });
+    side_by_side(plan.threads, work);
     let progress = progress.into_inner();
     let mut tally = progress.unwrap_or_else(PoisonError::into_inner).tally;
     tally.failures.sort_by_key(|(seed, _)| *seed);
     tally
+}
+
+/// Does the same work on so many threads, at least one, and returns when all have ended.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "outside the simulator: real threads around whole runs"
+)]
+pub fn side_by_side(threads: usize, work: impl Fn() + Sync) {
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(&work);
+        }
+    });
 }
 
 /// What all threads of a search share.
