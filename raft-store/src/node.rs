@@ -124,7 +124,7 @@ impl Node {
             Arc::clone(&clocks),
             Arc::clone(&room),
         );
-        let factory = PeerFactory::new(link.clone());
+        let factory = PeerFactory::new(link.clone(), log.clone());
         let raft = Raft::new(
             config.node_id,
             Arc::new(raft_config(&config)?),

@@ -1,12 +1,12 @@
 //! Pipelined replication: many appends under way on one stream, answered in order.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use openraft::OptionalSend;
-use openraft::errors::RPCError;
+use openraft::errors::{NetworkError, RPCError};
 use openraft::network::RPCTypes;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 use tidegate_proto::v1::Frame;
@@ -25,6 +25,10 @@ const LOOKS_PER_TTL: u32 = 4;
 /// `ttl` is how long opening may take, and how long requests may then stay without any reply: a
 /// partition resets nothing, so a stream that has gone dead must be noticed here.
 ///
+/// A stream whose next entries were purged from this node's log meanwhile ends with an error: openraft
+/// would go on for ever to look for them there, with nothing to send, and the peer would never get
+/// the snapshot that it needs. (LIVE-1)
+///
 /// The first request is awaited before a connection is: openraft holds it back for a while after a
 /// failure, and a peer that cannot be reached would otherwise be tried without a pause.
 pub(super) async fn open<S>(
@@ -38,16 +42,30 @@ where
     let Some(first) = input.next().await else {
         return Ok(Box::pin(stream::empty()));
     };
-    let unanswered = Arc::new(AtomicU64::new(0));
+    let fail = |error| peer.raft_error(error, RPCTypes::AppendEntries);
+    if let Some(after) = purged(peer, &first) {
+        return Err(needs_snapshot(after));
+    }
+    let (unanswered, ended) = (Arc::<AtomicU64>::default(), Arc::<OnceLock<u64>>::default());
+    let requests = {
+        let (peer, ended) = (peer.clone(), Arc::clone(&ended));
+        input.take_while(move |request| {
+            let purged = purged(&peer, request);
+            std::future::ready(purged.is_none_or(|after| {
+                // Whoever reads the replies says so when they are all there.
+                let _ = ended.set(after);
+                false
+            }))
+        })
+    };
     let frames = {
         let (peer, unanswered) = (peer.clone(), Arc::clone(&unanswered));
-        stream::iter([first]).chain(input).map(move |request| {
+        stream::iter([first]).chain(requests).map(move |request| {
             unanswered.fetch_add(1, Ordering::Relaxed);
             let call = Call::Append(request);
             peer.link.seal(peer.id, |out| call.encode(out))
         })
     };
-    let fail = |error| peer.raft_error(error, RPCTypes::AppendEntries);
     let mut client = peer.client().map_err(fail)?;
     let frames = tokio::time::timeout(ttl, client.append(peer.way().stream(frames)))
         .await
@@ -58,9 +76,22 @@ where
         frames: peer.way().stream(frames),
         peer: peer.clone(),
         unanswered,
+        ended,
         ttl,
     };
     Ok(Box::pin(stream::unfold(Some(replies), Replies::advance)))
+}
+
+/// The index after which a request should have had entries, if they are not there any more.
+fn purged(peer: &Peer, request: &AppendEntriesRequest<TypeConfig>) -> Option<u64> {
+    let before = request.prev_log_id.as_ref();
+    let lacks = request.entries.is_empty() && peer.log.has_purged(before);
+    lacks.then(|| before.map_or(0, |id| id.index))
+}
+
+fn needs_snapshot(after: u64) -> RPCError<TypeConfig> {
+    let why = format!("the entries after {after} were purged: the peer needs a snapshot");
+    RPCError::Network(NetworkError::from_string(why))
 }
 
 /// The replies that still come.
@@ -69,6 +100,8 @@ struct Replies {
     frames: Passing<Streaming<Frame>>,
     /// Requests sent and not answered.
     unanswered: Arc<AtomicU64>,
+    /// Set when no more requests come since the entries after this index were purged.
+    ended: Arc<OnceLock<u64>>,
     ttl: Duration,
 }
 
@@ -80,7 +113,10 @@ impl Replies {
         let mut this = this?;
         match this.next().await {
             Ok(Some(result)) => Some((Ok(result), Some(this))),
-            Ok(None) => None,
+            Ok(None) => {
+                let after = this.ended.get()?;
+                Some((Err(needs_snapshot(*after)), None))
+            }
             Err(error) => {
                 let error = this.peer.raft_error(error, RPCTypes::AppendEntries);
                 Some((Err(error), None))
@@ -114,5 +150,92 @@ impl Replies {
                 return Err(PeerError::TimedOut(self.ttl));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use openraft::impls::leader_id_std::LeaderId;
+    use openraft::storage::{IOFlushed, RaftLogStorage as _};
+    use openraft::type_config::TypeConfigExt as _;
+    use tidegate_runtime::disk::{Disk, SimDisk};
+    use tidegate_runtime::{AsyncRuntime as _, Rt, SystemClock};
+
+    use super::*;
+    use crate::network::link::Link;
+    use crate::network::peer::PeerFactory;
+    use crate::room::Room;
+    use crate::storage::{LogOptions, LogStore};
+    use crate::types::{CommittedLeader, Entry, EntryPayload, LogId, Member, Proposal, Vote};
+
+    const TTL: Duration = Duration::from_millis(50);
+
+    fn log_id(index: u64) -> LogId {
+        LogId {
+            leader_id: CommittedLeader { term: 1 },
+            index,
+        }
+    }
+
+    /// What openraft sends when the log has nothing after this entry to read.
+    fn empty_after(index: u64) -> AppendEntriesRequest<TypeConfig> {
+        AppendEntriesRequest {
+            vote: Vote {
+                leader_id: LeaderId {
+                    term: 1,
+                    voted_for: 1,
+                },
+                committed: true,
+            },
+            prev_log_id: Some(log_id(index)),
+            entries: Vec::new(),
+            leader_commit: None,
+        }
+    }
+
+    /// A log of entries 0 to 19 of which those up to 9 were purged, and a peer that is nowhere.
+    async fn peer() -> Peer {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new().mount());
+        let options = LogOptions::default();
+        let mut log = LogStore::open(Arc::clone(&disk), options).await.unwrap();
+        let entry = |index| Entry {
+            log_id: log_id(index),
+            payload: EntryPayload::Normal(Proposal {
+                stamp_ms: index,
+                command: Bytes::new(),
+            }),
+        };
+        let entries: Vec<Entry> = (0..20).map(entry).collect();
+        let (done, flushed) = TypeConfig::oneshot();
+        log.append(entries, IOFlushed::signal(done)).await.unwrap();
+        flushed.await.unwrap().unwrap();
+        log.purge(log_id(9)).await.unwrap();
+        let room = Arc::new(Room::new(disk, 0).await.unwrap());
+        let link = Link::new(1, "a/b", Arc::new(SystemClock), Arc::default(), room);
+        let member = Member {
+            addr: "nowhere".to_owned(),
+            region: "a".to_owned(),
+        };
+        PeerFactory::new(link, log).peer(2, &member)
+    }
+
+    /// Found by the simulator (seed 30127): a follower whose next entries were purged while a stream
+    /// was open got empty requests for ever, and no snapshot.
+    #[test]
+    fn a_stream_that_has_nothing_left_to_send_ends() {
+        Rt::new(1).block_on(async {
+            let peer = peer().await;
+            let opened = |index| Box::pin(open(&peer, stream::iter([empty_after(index)]), TTL));
+            let Err(RPCError::Network(error)) = opened(8).await else {
+                panic!("entry 9 was purged, and the stream goes on");
+            };
+            assert!(error.to_string().contains("after 8 were purged"), "{error}");
+            // Entry 10 is there, and 20 will be: nothing is wrong but the address.
+            for index in [9, 19] {
+                let error = opened(index).await.err().unwrap();
+                assert!(matches!(error, RPCError::Unreachable(_)), "{error}");
+            }
+        });
     }
 }

@@ -24,7 +24,7 @@ use tonic::transport::Channel;
 use super::link::Link;
 use super::message::{Call, Reply};
 use super::{FRAME_BYTES_MAX, append, channel, snapshot};
-use crate::storage::SnapshotData;
+use crate::storage::{LogStore, SnapshotData};
 use crate::types::{Member, NodeId, Snapshot, TypeConfig, Vote};
 
 /// Another node of the group, as one purpose sees it: replication, heartbeats, snapshots and
@@ -33,6 +33,8 @@ use crate::types::{Member, NodeId, Snapshot, TypeConfig, Vote};
 pub(crate) struct Peer {
     pub(super) id: NodeId,
     pub(super) link: Link,
+    /// This node's own log.
+    pub(super) log: LogStore,
     connection: Arc<Mutex<Connection>>,
     addresses: Addresses,
 }
@@ -52,6 +54,7 @@ type Addresses = Arc<Mutex<BTreeMap<NodeId, String>>>;
 #[derive(Clone, Debug)]
 pub(crate) struct PeerFactory {
     link: Link,
+    log: LogStore,
     addresses: Addresses,
 }
 
@@ -73,9 +76,10 @@ pub(crate) enum PeerError {
 }
 
 impl PeerFactory {
-    pub(crate) fn new(link: Link) -> Self {
+    pub(crate) fn new(link: Link, log: LogStore) -> Self {
         Self {
             link,
+            log,
             addresses: Addresses::default(),
         }
     }
@@ -85,6 +89,7 @@ impl PeerFactory {
         Peer {
             id,
             link: self.link.clone(),
+            log: self.log.clone(),
             connection: Arc::default(),
             addresses: Arc::clone(&self.addresses),
         }

@@ -40,6 +40,16 @@ pub struct LogOptions {
     pub page_cache_bytes: usize,
 }
 
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            cache_bytes_max: 64 << 20,
+            message_bytes_max: 2 << 20,
+            page_cache_bytes: 16 << 20,
+        }
+    }
+}
+
 /// Why a log could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -138,6 +148,11 @@ impl LogStore {
             requests,
             message_bytes_max,
         })
+    }
+
+    /// Whether the entry after this one was there once and is not any more.
+    pub(crate) fn has_purged(&self, after: Option<&LogId>) -> bool {
+        next_index(after) < self.shared.view().first
     }
 
     /// Why the log takes no more writes, or `None` while it does.

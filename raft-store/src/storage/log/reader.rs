@@ -26,8 +26,9 @@ impl RaftLogReader<TypeConfig> for LogStore {
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
         let mut entries = self.entries(start..end, self.message_bytes_max).await?;
-        // Purged meanwhile: nothing, which openraft sends as a heartbeat. The rest alone would be
-        // taken for what follows `start`, and leave a hole in the follower's log.
+        // Purged meanwhile: nothing, which openraft sends as a heartbeat, and which ends the stream
+        // (`network::append`). The rest alone would be taken for what follows `start`, and leave a
+        // hole in the follower's log.
         if entries
             .first()
             .is_some_and(|first| first.log_id.index != start)
