@@ -2,7 +2,8 @@
 //! by adding everything up.
 use super::{Transition, Violation, ensure};
 use crate::{
-    node::PoolKey,
+    event::Event,
+    node::{PoolKey, SessionStatus},
     state::State,
     tally::{Arm, Counts, SumKey, TallyKey},
 };
@@ -71,6 +72,23 @@ fn check_pools(state: &State, pooled: &BTreeMap<SumKey, Counts>) -> Result<(), V
         let expected = pooled.get(key).cloned().unwrap_or_default();
         ensure(sum.all() == expected, "WAVE-1", || {
             format!("{key:?} is {:?}, its strata are {expected:?}", sum.all())
+        })?;
+    }
+    Ok(())
+}
+
+/// What a session that was given up still held is lost, since it may have been spent: it never comes
+/// back to be granted again.
+pub(super) fn what_was_given_up_is_lost(t: &Transition<'_>) -> Result<(), Violation> {
+    for event in t.events() {
+        let Event::BudgetReturned { session, pool, .. } = event else {
+            continue;
+        };
+        let session = t.after.sessions().get(session);
+        let given_up =
+            session.is_some_and(|s| matches!(s.status, SessionStatus::WrittenOff { .. }));
+        ensure(!given_up, "WAVE-3", || {
+            format!("{pool:?} gets back what session {session:?} may have spent")
         })?;
     }
     Ok(())
