@@ -36,7 +36,7 @@ pub(crate) fn test(metadata: &Metadata) -> Vec<Step> {
         steps.push(step.demand(Demand::SomeTest));
     }
     if metadata.packages.iter().any(|p| p.name == sim::PACKAGE) {
-        steps.extend(sim::gate(sim::base_seed()));
+        steps.extend(sim::gate(sim::base_seed(), sim::processors()));
     }
     // Cargo runs packages by name, so this closes on the tests of xtask itself.
     let all = Step::cargo(

@@ -13,14 +13,22 @@ pub(crate) const PACKAGE: &str = "tidegate-sim";
 
 /// Seeds that CI runs twice: the traces must be the same to the last byte.
 const CI_TWICE: u64 = 5;
+/// How long CI runs fresh seeds.
+const CI_MINUTES: u64 = 10;
 /// The first seed where no commit says another.
 const DEFAULT_BASE_SEED: u64 = 1_000_000;
 
-/// What CI asks of the simulator beside its tests, which replay kept runs: that seeds repeat. With
-/// the build that the tests have made: a faster one takes longer to make than it saves here.
-pub(crate) fn gate(base_seed: u64) -> Vec<Step> {
+/// What CI asks of the simulator beside its tests, which replay kept runs: that seeds repeat, and
+/// that no fresh seed breaks anything. With the build that the tests have made: a faster one takes
+/// longer to make than it saves here.
+pub(crate) fn gate(base_seed: u64, threads: usize) -> Vec<Step> {
     let meta = format!("meta --seed {base_seed} --seeds {CI_TWICE}");
-    vec![simulator("seeds repeat", "", &meta)]
+    let search =
+        format!("search --base-seed {base_seed} --minutes {CI_MINUTES} --threads {threads}");
+    vec![
+        simulator("seeds repeat", "", &meta),
+        simulator("fresh seeds", "", &search),
+    ]
 }
 
 /// Searches for hours, with the fastest build; a state in which a class of faults never struck fails
@@ -74,14 +82,15 @@ mod tests {
     }
 
     #[test]
-    fn ci_runs_seeds_twice_and_a_search_begins_where_it_is_told() {
+    fn ci_runs_seeds_twice_and_fresh_ones_and_a_search_begins_where_it_is_told() {
         let shown =
             |steps: Vec<Step>| -> Vec<String> { steps.iter().map(ToString::to_string).collect() };
-        let (gate, long) = (shown(gate(42)), shown(search(1.5, 42, 2)));
-        let ([meta], [build, search]) = (&gate[..], &long[..]) else {
+        let (gate, long) = (shown(gate(42, 2)), shown(search(1.5, 42, 2)));
+        let ([meta, fresh], [build, search]) = (&gate[..], &long[..]) else {
             panic!("{gate:#?} {long:#?}");
         };
         assert!(meta.ends_with("-- meta --seed 42 --seeds 5"));
+        assert!(fresh.ends_with("-- search --base-seed 42 --minutes 10 --threads 2"));
         assert!(
             build.ends_with("build --release --locked --target-dir target-sim -p tidegate-sim")
         );
