@@ -10,8 +10,33 @@ mod command;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Times of log lines: the simulated ones.
+#[cfg(madsim)]
+struct SimulatedTime;
+
+#[cfg(madsim)]
+impl tracing_subscriber::fmt::time::FormatTime for SimulatedTime {
+    fn format_time(
+        &self,
+        out: &mut tracing_subscriber::fmt::format::Writer<'_>,
+    ) -> std::fmt::Result {
+        match madsim::time::TimeHandle::try_current() {
+            Some(time) => write!(out, "{:>11.6}", time.elapsed().as_secs_f64()),
+            None => Ok(()),
+        }
+    }
+}
+
 #[cfg(madsim)]
 fn main() -> std::process::ExitCode {
+    // Unless somebody asks, nobody listens: what nodes would log is not even put together.
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_timer(SimulatedTime)
+            .with_writer(std::io::stderr)
+            .init();
+    }
     command::main()
 }
 
