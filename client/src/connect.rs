@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_proto::{Effect, Refusal, WireError};
-use tidegate_runtime::{AsyncRuntime as _, Rt, Way};
+use tidegate_runtime::{AsyncRuntime as _, Leg, Rt, Way};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
@@ -155,9 +155,9 @@ impl Nodes {
             let way = Way::to(&node.endpoint);
             let asking = ask(node.clone());
             let asked = async move {
-                way.pass().await;
+                way.pass(Leg::There).await;
                 let answer = asking.await;
-                way.pass().await;
+                way.pass(Leg::Back).await;
                 answer
             };
             let asked = Rt::timeout(self.0.config.attempt_timeout, asked);

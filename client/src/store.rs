@@ -10,7 +10,7 @@ use tidegate_proto::v1::store_client::StoreClient as Grpc;
 use tidegate_proto::v1::watch_update::Update;
 use tidegate_proto::v1::{self, ResyncReason};
 use tidegate_proto::{Refusal, WireError};
-use tidegate_runtime::{AsyncRuntime as _, Passing, Rt, Way};
+use tidegate_runtime::{AsyncRuntime as _, Leg, Passing, Rt, Way};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
@@ -217,7 +217,7 @@ impl StoreClient {
         };
         let (updates, node) = self.nodes.ask("watch", ask).await?;
         Ok(WatchStream {
-            updates: Way::to(&node.endpoint).stream(updates),
+            updates: Way::to(&node.endpoint).stream(Leg::Back, updates),
             endpoint: node.endpoint,
         })
     }

@@ -35,11 +35,6 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two read rounds of an idle node, so that it knows how old its state is.
 const CONFIRM_EVERY: Duration = Duration::from_secs(1);
 
-const LOG_OPTIONS: LogOptions = LogOptions {
-    cache_bytes_max: 64 << 20,
-    message_bytes_max: 2 << 20,
-    page_cache_bytes: 16 << 20,
-};
 const STATE_OPTIONS: StateOptions = StateOptions {
     page_cache_bytes: 64 << 20,
     unsynced_bytes_max: 64 << 20,
@@ -308,7 +303,7 @@ async fn open_storage(
         tidegate_runtime::blocking(move || identity.claim(disk.as_ref())).await
     };
     claimed.map_err(IdentityError::Io)??;
-    let log = LogStore::open(Arc::clone(disk), LOG_OPTIONS).await?;
+    let log = LogStore::open(Arc::clone(disk), LogOptions::default()).await?;
     let state = StateStore::open(Arc::clone(disk), &identity, STATE_OPTIONS).await?;
     // Before the node may vote: from now on the loss of its memory is noticed.
     let marked = {

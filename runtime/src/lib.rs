@@ -19,6 +19,7 @@ mod clock;
 pub mod disk;
 mod entropy;
 mod host;
+mod leg;
 #[cfg(madsim)]
 pub mod sim;
 #[cfg(not(madsim))]
@@ -27,6 +28,7 @@ mod way;
 pub use clock::{BootInstant, Clock, SystemClock, WallMs};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use host::Host;
+pub use leg::Leg;
 pub use openraft_rt::AsyncRuntime;
 #[cfg(madsim)]
 pub use sim::{Passing, Way};

@@ -1,6 +1,8 @@
 //! The way to another machine. In a real build the network takes its time by itself, and nothing
 //! here does anything.
 
+use crate::Leg;
+
 /// The way from this machine to another.
 #[derive(Clone, Copy, Debug)]
 pub struct Way;
@@ -16,14 +18,14 @@ impl Way {
         Self
     }
 
-    /// One message passes, in either direction.
+    /// One message passes.
     #[inline]
     #[allow(clippy::unused_async, reason = "the simulated one takes its time")]
-    pub async fn pass(&self) {}
+    pub async fn pass(&self, _: Leg) {}
 
     /// Messages pass in order, many under way at once.
     #[inline]
-    pub fn stream<S>(&self, stream: S) -> Passing<S> {
+    pub fn stream<S>(&self, _: Leg, stream: S) -> Passing<S> {
         stream
     }
 }

@@ -24,7 +24,7 @@ const STORE_RATES: [std::ops::Range<u64>; 2] = [900_000..1_100_000, 400_000..2_0
 type Make = fn(&mut Storm) -> Option<Fault>;
 
 /// Every class that can be drawn, with how likely it is among those that a seed has.
-const CLASSES: [(u64, Make); 28] = [
+const CLASSES: [(u64, Make); 30] = [
     (4, crash),
     (2, kill),
     (1, restart),
@@ -53,6 +53,8 @@ const CLASSES: [(u64, Make); 28] = [
     (2, rarer::vote),
     (2, rarer::strand),
     (2, rarer::strand_store),
+    (2, rarer::suspend),
+    (3, rarer::lag),
 ];
 
 /// The schedule of a seed.
@@ -247,13 +249,22 @@ fn isolate(storm: &mut Storm) -> Option<Fault> {
         storm.dice.sample(&all, 2)
     };
     let for_ms = storm.lasting();
-    Some(Fault::Isolate { these, for_ms })
+    Some(parted(these, for_ms))
+}
+
+/// Some machines without all others.
+const fn parted(these: Vec<Spot>, for_ms: u64) -> Fault {
+    Fault::Isolate {
+        these,
+        from: Vec::new(),
+        for_ms,
+    }
 }
 
 fn region(storm: &mut Storm) -> Option<Fault> {
     let these = storm.dice.pick(&storm.regions)?.clone();
     let for_ms = storm.lasting();
-    Some(Fault::Isolate { these, for_ms })
+    Some(parted(these, for_ms))
 }
 
 fn flap(storm: &mut Storm) -> Option<Fault> {

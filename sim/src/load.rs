@@ -138,14 +138,14 @@ impl Operators {
         if self.dice.one_in(12) {
             return self.hostile();
         }
-        let draft = match self.dice.below(22) {
+        let draft = match self.dice.below(24) {
             0..=1 => self.variant(),
             2..=4 => self.release(),
-            5 => self.stop(),
-            6 => self.floor(),
-            7 if self.dice.one_in(3) => self.rotation(1),
-            8 if self.dice.one_in(2) => self.revocation(),
-            9 if self.dice.one_in(2) => self.write_off(),
+            5..=7 => self.stop(),
+            8 => self.floor(),
+            9 if self.dice.one_in(3) => self.rotation(1),
+            10 if self.dice.one_in(2) => self.revocation(),
+            11 if self.dice.one_in(2) => self.write_off(),
             _ => self.rollout(),
         };
         if self.overheard.len() < OVERHEARD_MAX {
@@ -195,10 +195,16 @@ impl Operators {
     }
 
     fn stop(&mut self) -> Draft {
-        let last = self.fleet.state.meta().last_stop;
+        let stops = self.fleet.state.stops().iter();
+        let stops: Vec<StopId> = stops.map(|(id, _)| *id).collect();
         let reason = reason();
-        if last.0 > 0 && self.dice.one_in(2) {
-            let stop = StopId(1 + self.dice.below(last.0));
+        // Each is lifted soon, since nothing is offered meanwhile.
+        if let Some(stop) = self
+            .dice
+            .pick(&stops)
+            .copied()
+            .filter(|_| !self.dice.one_in(4))
+        {
             return self.draft("lift", LiftStop { stop, reason });
         }
         let place = self.place();

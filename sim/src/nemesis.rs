@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use madsim::runtime::Handle;
 use madsim::task::NodeId;
-use tidegate_runtime::sim::{Skew, set_skew};
+use tidegate_runtime::sim::{Skew, set_lag, set_skew};
 
 use crate::dice::Dice;
 use crate::record::Kind;
@@ -90,17 +89,24 @@ impl Nemesis {
             }),
             Fault::Restart { at, for_ms } => self.on(&at, |at| self.restart(at, for_ms)),
             Fault::Replace { at } => self.at(&at, |store| self.world.replace(&store)),
-            Fault::Pause { at, for_ms } => self.on(&at, |at| self.pause(at.id(), for_ms)),
+            Fault::Pause { at, for_ms } => self.on(&at, |at| {
+                at.pause();
+                self.later(for_ms, "pause", move |_| at.unpause());
+            }),
             Fault::Cut { from, to, for_ms } => {
                 let (from, to) = (self.machines(&from), self.machines(&to));
                 self.cut(pairs(&from, &to), for_ms);
             }
-            Fault::Isolate { these, for_ms } => self.cut(self.around(&these), for_ms),
+            Fault::Isolate {
+                these,
+                from,
+                for_ms,
+            } => self.cut(self.between(&these, &from), for_ms),
             Fault::Flap {
                 these,
                 period_ms,
                 for_ms,
-            } => self.flap(self.around(&these), period_ms, for_ms),
+            } => self.flap(self.between(&these, &[]), period_ms, for_ms),
             Fault::Loss { ppm, for_ms } => {
                 self.world.network.lose(ppm);
                 self.later(for_ms, "loss", |nemesis| nemesis.world.network.lose(0));
@@ -128,6 +134,8 @@ impl Nemesis {
             | Fault::FailIo { .. }
             | Fault::Misdirect { .. }
             | Fault::Disconnect { .. }
+            | Fault::Suspend { .. }
+            | Fault::Lag { .. }
             | Fault::Duplicate { .. } => self.strike_rarer(fault),
         }
     }
@@ -217,11 +225,6 @@ impl Nemesis {
                 at.back_after(wait_ms);
             }
         }));
-    }
-
-    fn pause(&self, machine: NodeId, for_ms: u64) {
-        Handle::current().pause(machine);
-        self.later(for_ms, "pause", move |_| Handle::current().resume(machine));
     }
 
     /// The power fails at some change of the disk, or never if it has nothing to do.
@@ -322,10 +325,14 @@ impl Nemesis {
         machines.map(|machine| machine.id()).collect()
     }
 
-    /// All links between these and all others, in both directions.
-    fn around(&self, these: &[Spot]) -> Vec<(NodeId, NodeId)> {
+    /// All links between these and those, in both directions; between these and all others if those
+    /// are nobody.
+    fn between(&self, these: &[Spot], those: &[Spot]) -> Vec<(NodeId, NodeId)> {
         let inside = self.machines(these);
-        let outside = self.world.everyone_but(&inside);
+        let outside = match those {
+            [] => self.world.everyone_but(&inside),
+            those => self.machines(those),
+        };
         let mut links = pairs(&inside, &outside);
         links.extend(pairs(&outside, &inside));
         links
@@ -364,8 +371,8 @@ fn snapshot(store: &Store) {
 
 /// A machine runs again, and as it should.
 fn restore(machine: &impl Breakable) {
-    Handle::current().resume(machine.id());
-    set_skew(machine.id(), Skew::NONE);
+    machine.resume();
+    set_lag(machine.id(), 0);
     machine.disk().mend();
     if !machine.is_up() {
         machine.kill();

@@ -212,15 +212,13 @@ impl Teller {
             | Fault::Kill { .. }
             | Fault::Restart { .. }
             | Fault::TearPower { .. } => return,
-            Fault::Pause { .. } => Lasting::Paused,
+            Fault::Pause { .. } | Fault::Suspend { .. } => Lasting::Paused,
             Fault::Isolate { .. } => Lasting::CutOff,
             _ if fault.for_ms() == 0 => return,
             _ => Lasting::Impaired,
         };
         let text = fault.to_string();
-        let mut named = fault.clone();
-        let spots = named.spots_mut().into_iter().map(|spot| spot.0.clone());
-        let mut lanes: Vec<String> = spots.collect();
+        let mut lanes: Vec<String> = fault.struck().into_iter().map(|spot| spot.0).collect();
         if lanes.is_empty() {
             lanes.push("world".to_owned());
         }
@@ -307,6 +305,7 @@ pub(crate) mod tests {
         let these = vec![Spot::store(1)];
         let fault = Fault::Isolate {
             these,
+            from: Vec::new(),
             for_ms: 20_000,
         };
         let asked = |op, what: &str| Kind::Asked {

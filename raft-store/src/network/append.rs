@@ -10,7 +10,7 @@ use openraft::errors::{NetworkError, RPCError};
 use openraft::network::RPCTypes;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 use tidegate_proto::v1::Frame;
-use tidegate_runtime::Passing;
+use tidegate_runtime::{Leg, Passing};
 use tonic::Streaming;
 
 use super::message::{self, Call};
@@ -67,13 +67,13 @@ where
         })
     };
     let mut client = peer.client().map_err(fail)?;
-    let frames = tokio::time::timeout(ttl, client.append(peer.way().stream(frames)))
+    let frames = tokio::time::timeout(ttl, client.append(peer.way().stream(Leg::There, frames)))
         .await
         .map_err(|_| fail(PeerError::TimedOut(ttl)))?
         .map_err(|status| fail(PeerError::Refused(Box::new(status))))?
         .into_inner();
     let replies = Replies {
-        frames: peer.way().stream(frames),
+        frames: peer.way().stream(Leg::Back, frames),
         peer: peer.clone(),
         unanswered,
         ended,

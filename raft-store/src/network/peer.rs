@@ -18,7 +18,7 @@ use openraft::raft::{
 };
 use tidegate_mutant::{Mutant, is_on};
 use tidegate_proto::v1::raft_client::RaftClient;
-use tidegate_runtime::Way;
+use tidegate_runtime::{Leg, Way};
 use tonic::transport::Channel;
 
 use super::link::Link;
@@ -170,9 +170,9 @@ impl Peer {
         let frame = self.link.seal(self.id, |out| call.encode(out));
         let way = self.way();
         let asked = async {
-            way.pass().await;
+            way.pass(Leg::There).await;
             let answer = client.call(frame).await;
-            way.pass().await;
+            way.pass(Leg::Back).await;
             answer
         };
         let answer = tokio::time::timeout(ttl, asked)

@@ -17,7 +17,7 @@ use openraft::network::RPCTypes;
 use openraft::raft::SnapshotResponse;
 use tidegate_proto::v1::Frame;
 use tidegate_proto::{Refusal, WireError};
-use tidegate_runtime::blocking;
+use tidegate_runtime::{Leg, blocking};
 use tonic::{Status, Streaming};
 
 use super::link::Link;
@@ -80,7 +80,8 @@ async fn transfer(
         }))
     };
     let mut client = peer.client()?;
-    let mut answer = std::pin::pin!(client.snapshot(peer.way().stream(Box::pin(frames))));
+    let mut answer =
+        std::pin::pin!(client.snapshot(peer.way().stream(Leg::There, Box::pin(frames))));
     let (mut seen, mut silent_looks, mut installing) = (0, 0, Duration::ZERO);
     let answer = loop {
         if let Ok(answer) = tokio::time::timeout(LOOK_EVERY, &mut answer).await {

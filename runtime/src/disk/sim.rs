@@ -44,7 +44,7 @@ pub struct DiskStats {
     pub bytes: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Device {
     files: BTreeMap<String, File>,
     /// What names meant before each change that no sync of names covers, in order.
@@ -105,6 +105,16 @@ impl SimDisk {
         for file in device.files.values_mut() {
             file.lose_unsynced(&mut *survives);
         }
+    }
+
+    /// Another device with what this one would hold, at least, if the machine lost power now. It has
+    /// no faults.
+    #[must_use]
+    pub fn after_power_loss(&self) -> Self {
+        let left = Self(Arc::new(Mutex::new(self.device().clone())));
+        left.lose_power(&mut || 0);
+        left.device().faults = Faults::default();
+        left
     }
 
     /// The length of a file as the running system sees it; 0 if there is none.

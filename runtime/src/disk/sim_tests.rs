@@ -39,6 +39,24 @@ fn synced_bytes_survive_and_unsynced_bytes_may_not() {
 }
 
 #[test]
+fn what_a_loss_of_power_would_leave_is_seen_without_one() {
+    let disk = SimDisk::new();
+    let mount = disk.mount();
+    let file = mount.open("f").unwrap();
+    mount.sync_names().unwrap();
+    file.write(0, b"synced").unwrap();
+    file.sync_data().unwrap();
+    file.write(0, b"UNSYNC").unwrap();
+    mount.open("g").unwrap();
+    let left = disk.after_power_loss();
+    assert_eq!(bytes_of(&left, "f"), b"synced");
+    assert_eq!(left.mount().names().unwrap(), ["f"]);
+    let mut now = [0; 6];
+    file.read(0, &mut now).unwrap();
+    assert_eq!(&now, b"UNSYNC", "the device itself lives on");
+}
+
+#[test]
 fn a_write_tears_at_sector_boundaries_only() {
     let disk = SimDisk::new();
     let file = opened(&disk);

@@ -19,6 +19,12 @@ pub fn set_damaged(node: NodeId) {
     DAMAGED.with_borrow_mut(|damaged| damaged.insert(node));
 }
 
+/// Whether the disk of `node` is not to be believed.
+#[must_use]
+pub fn is_damaged(node: NodeId) -> bool {
+    DAMAGED.with_borrow(|damaged| damaged.contains(&node))
+}
+
 /// Every disk is sound again; call between two simulations on one thread.
 pub fn clear_damaged() {
     DAMAGED.with_borrow_mut(BTreeSet::clear);
@@ -29,7 +35,7 @@ pub fn clear_damaged() {
 /// # Errors
 /// It panicked, and the disk is damaged.
 pub fn contain<T>(node: NodeId, work: impl FnOnce() -> T) -> io::Result<T> {
-    if !DAMAGED.with_borrow(|damaged| damaged.contains(&node)) {
+    if !is_damaged(node) {
         return Ok(work());
     }
     catch_unwind(AssertUnwindSafe(work))

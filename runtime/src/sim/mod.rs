@@ -8,10 +8,10 @@ pub mod watch;
 mod way;
 
 pub use channel::{SimMpsc, SimMutex, SimOneshot};
-pub use damage::{clear_damaged, contain, set_damaged};
+pub use damage::{clear_damaged, contain, is_damaged, set_damaged};
 pub use runtime::{SimInstant, SimRng, SimRuntime};
 pub use skew::{Skew, clear_skew, set_skew};
 pub use watch::FifoWatch;
-pub use way::{Passing, Way, break_streams, clear_ways, set_region, set_way};
+pub use way::{Passing, Way, break_streams, clear_ways, set_lag, set_region, set_way};
 
 pub(crate) use skew::{boot, wall};

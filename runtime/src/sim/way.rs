@@ -15,13 +15,17 @@ use madsim::rand::Rng as _;
 use madsim::task::NodeId;
 use madsim::time::{Sleep, TimeHandle};
 
+use crate::Leg;
+
 /// Where machines stand, and how far regions are apart.
 #[derive(Debug, Default)]
 struct Map {
-    by_node: BTreeMap<NodeId, String>,
-    by_ip: BTreeMap<IpAddr, String>,
+    by_node: BTreeMap<NodeId, IpAddr>,
+    regions: BTreeMap<IpAddr, String>,
     /// Least time for one way and how much longer it may take, in µs.
     ways: BTreeMap<(String, String), (u64, u64)>,
+    /// What every message to a machine takes longer, in µs.
+    lags: BTreeMap<IpAddr, u64>,
     /// How often all streams to a machine were ended.
     broken: BTreeMap<IpAddr, u64>,
 }
@@ -34,8 +38,8 @@ thread_local! {
 /// Puts a machine into a region. A machine that was put nowhere is next to every other.
 pub fn set_region(node: NodeId, ip: IpAddr, region: &str) {
     MAP.with_borrow_mut(|map| {
-        map.by_node.insert(node, region.to_owned());
-        map.by_ip.insert(ip, region.to_owned());
+        map.by_node.insert(node, ip);
+        map.regions.insert(ip, region.to_owned());
     });
 }
 
@@ -46,6 +50,15 @@ pub fn set_way(between: [&str; 2], least: u64, jitter: u64) {
     MAP.with_borrow_mut(|map| {
         map.ways.insert((a.clone(), b.clone()), (least, jitter));
         map.ways.insert((b, a), (least, jitter));
+    });
+}
+
+/// From now on every message to a machine takes longer by so much, in µs.
+pub fn set_lag(node: NodeId, extra: u64) {
+    MAP.with_borrow_mut(|map| {
+        if let Some(ip) = map.by_node.get(&node) {
+            map.lags.insert(*ip, extra);
+        }
     });
 }
 
@@ -71,17 +84,18 @@ impl Way {
         Self(socket.ok().map(|socket| socket.ip()))
     }
 
-    /// One message passes, in either direction.
-    pub async fn pass(&self) {
-        if let Some(length) = self.length() {
+    /// One message passes.
+    pub async fn pass(&self, leg: Leg) {
+        if let Some(length) = self.length(leg) {
             madsim::time::sleep(length).await;
         }
     }
 
     /// Messages pass in order, many under way at once.
-    pub fn stream<S: Stream>(&self, stream: S) -> Passing<S> {
+    pub fn stream<S: Stream>(&self, leg: Leg, stream: S) -> Passing<S> {
         Passing {
             stream,
+            leg,
             way: self.clone(),
             under_way: VecDeque::new(),
             ended: false,
@@ -97,15 +111,23 @@ impl Way {
     }
 
     /// How long the next message takes; nothing to the neighbourhood.
-    fn length(&self) -> Option<Duration> {
-        let ip = self.0?;
-        let (least, jitter) = MAP.with_borrow(|map| {
-            let here = map.by_node.get(&madsim::plugin::node())?;
-            let there = map.by_ip.get(&ip)?;
-            map.ways.get(&(here.clone(), there.clone())).copied()
+    fn length(&self, leg: Leg) -> Option<Duration> {
+        let there = self.0?;
+        let (way, lag) = MAP.with_borrow(|map| {
+            let here = *map.by_node.get(&madsim::plugin::node())?;
+            let region = |ip| map.regions.get(&ip).cloned();
+            let way = map.ways.get(&(region(here)?, region(there)?)).copied();
+            let hears = match leg {
+                Leg::There => there,
+                Leg::Back => here,
+            };
+            Some((way, map.lags.get(&hears).copied().unwrap_or(0)))
         })?;
-        let more = madsim::rand::thread_rng().gen_range(0..=jitter);
-        Some(Duration::from_micros(least + more))
+        let regional = way.map_or(0, |(least, jitter)| {
+            least + madsim::rand::thread_rng().gen_range(0..=jitter)
+        });
+        let length = regional + lag;
+        (length > 0).then(|| Duration::from_micros(length))
     }
 }
 
@@ -115,6 +137,7 @@ pin_project_lite::pin_project! {
         #[pin]
         stream: S,
         way: Way,
+        leg: Leg,
         under_way: VecDeque<(Duration, S::Item)>,
         ended: bool,
         breaks: u64,
@@ -148,7 +171,7 @@ impl<S: Stream> Stream for Passing<S> {
                         .under_way
                         .back()
                         .map_or(Duration::ZERO, |(due, _)| *due);
-                    let due = now + this.way.length().unwrap_or_default();
+                    let due = now + this.way.length(*this.leg).unwrap_or_default();
                     this.under_way.push_back((due.max(last), item));
                 }
                 Poll::Ready(None) => *this.ended = true,

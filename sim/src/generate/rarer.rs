@@ -47,15 +47,57 @@ pub(super) fn strand(storm: &mut Storm) -> Option<Fault> {
     })
 }
 
-/// A store node hears nothing from its peers and goes on talking with everybody else, who may take
-/// its word for the cluster's.
+/// A store node hears nothing from its peers, nor they from it perhaps, and goes on talking with
+/// everybody else, who may take its word for the cluster's.
 pub(super) fn strand_store(storm: &mut Storm) -> Option<Fault> {
     let at = storm.store();
     let peers = storm.stores.iter().filter(|peer| **peer != at);
-    Some(Fault::Cut {
-        from: peers.cloned().collect(),
-        to: vec![at],
-        for_ms: storm.dice.within(2_000..16_000),
+    let (from, for_ms) = (peers.cloned().collect(), storm.dice.within(2_000..16_000));
+    Some(if storm.dice.one_in(2) {
+        Fault::Cut {
+            from,
+            to: vec![at],
+            for_ms,
+        }
+    } else {
+        Fault::Isolate {
+            these: vec![at],
+            from,
+            for_ms,
+        }
+    })
+}
+
+/// A store node stands still with its clocks: when it goes on, it believes that no time has passed,
+/// and whoever asks it may be there before its peers. Decision nodes are spared: their leases rest
+/// on a clock that runs.
+pub(super) fn suspend(storm: &mut Storm) -> Option<Fault> {
+    let at = storm.store();
+    let lengths = [500..2_000, 2_000..5_000, 5_000..12_000];
+    let length = storm.dice.pick(&lengths)?.clone();
+    let for_ms = storm.dice.within(length);
+    Some(Fault::Suspend {
+        at,
+        for_ms,
+        apart_ms: storm.dice.below(2_000),
+    })
+}
+
+/// What a machine hears is old when it comes. What a store node hears comes in time, more often than
+/// not, to keep its peers believing in it.
+pub(super) fn lag(storm: &mut Storm) -> Option<Fault> {
+    let (at, extra) = if storm.dice.one_in(3) {
+        (storm.store(), 10_000..500_000)
+    } else {
+        (
+            storm.dice.pick(&storm.decisions)?.clone(),
+            100_000..2_600_000,
+        )
+    };
+    Some(Fault::Lag {
+        at,
+        extra_us: storm.dice.within(extra),
+        for_ms: storm.dice.within(3_000..15_000),
     })
 }
 

@@ -35,11 +35,18 @@ impl Operators {
     /// A decision node is believed to be lost, rightly or not.
     pub(super) fn write_off(&mut self) -> Draft {
         let sessions = self.fleet.state.sessions().iter();
-        let open: Vec<SessionId> = sessions
+        let mut lost: Vec<SessionId> = sessions
             .filter(|(_, session)| session.status == SessionStatus::Open)
             .map(|(id, _)| *id)
             .collect();
-        let Some(session) = self.dice.pick(&open).copied() else {
+        if !self.dice.one_in(4) {
+            // What is written off are the admissions that a session holds.
+            let budgets = self.fleet.state.budgets().iter();
+            let holders = budgets.filter(|(_, budget)| budget.held() > 0);
+            let holders: Vec<SessionId> = holders.map(|(key, _)| key.session).collect();
+            lost.retain(|session| holders.contains(session));
+        }
+        let Some(session) = self.dice.pick(&lost).copied() else {
             return self.release();
         };
         let write_off = WriteOffBudget {

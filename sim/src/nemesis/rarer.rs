@@ -1,6 +1,6 @@
-//! Faults of which one blow is enough.
+//! Faults of which one blow is enough, and what delays and suspends a machine.
 
-use tidegate_runtime::sim::break_streams;
+use tidegate_runtime::sim::{break_streams, set_lag};
 
 use super::{Nemesis, ms, snapshot};
 use crate::schedule::Fault;
@@ -32,6 +32,30 @@ impl Nemesis {
             }),
             Fault::Disconnect { at } => self.at(&at, |store| {
                 break_streams(address(store.spec.id).ip());
+            }),
+            Fault::Suspend {
+                at,
+                for_ms,
+                apart_ms,
+            } => self.at(&at, |store| {
+                let peers = self.world.peers(store.spec.id);
+                if !peers.is_empty() {
+                    self.cut(
+                        self.between(std::slice::from_ref(&at), &peers),
+                        for_ms + apart_ms,
+                    );
+                }
+                store.machine.suspend();
+                self.later(for_ms, "suspension", move |_| store.machine.resume());
+            }),
+            Fault::Lag {
+                at,
+                extra_us,
+                for_ms,
+            } => self.on(&at, |at| {
+                let machine = at.id();
+                set_lag(machine, extra_us);
+                self.later(for_ms, "lag", move |_| set_lag(machine, 0));
             }),
             Fault::Duplicate { for_ms } => {
                 self.world.send_twice(true);

@@ -19,6 +19,7 @@ mod log_3;
 mod members;
 mod read_1;
 mod read_2;
+mod vote_1;
 mod watch;
 mod wave_2;
 mod wave_3;
@@ -180,6 +181,18 @@ pub enum Seen<'a> {
         /// The Raft entry of the membership that it believes in.
         believed: u64,
     },
+    /// A store node believes that it has won an election.
+    Elected {
+        /// The node.
+        lane: &'a str,
+        /// The term that it leads.
+        term: u64,
+        /// Who may vote; of each of these sets a majority must.
+        voters: &'a [BTreeSet<u64>],
+        /// Voters whose disks, if the power failed now, would not remember a vote for it or one in a
+        /// later term.
+        forgetful: &'a BTreeSet<u64>,
+    },
     /// All faults are over.
     Healed {
         /// By when, in µs of simulated time, everything must have made progress.
@@ -277,6 +290,7 @@ impl Panel {
             Box::new(wave_2::Wave2::default()),
             Box::new(degr_1::Degr1),
             Box::new(dec_1::Dec1::default()),
+            Box::new(vote_1::Vote1::default()),
         ];
         Self {
             chain: Chain::new(origin, incarnation),

@@ -83,6 +83,7 @@ pub(super) struct Strike {
     pub(super) kill: Option<OneFor>,
     pub(super) restart: Option<OneFor>,
     pub(super) pause: Option<OneFor>,
+    pub(super) suspension: Option<OneFor>,
     pub(super) replace: Option<One>,
     pub(super) region_outage: Option<RegionFor>,
     pub(super) partition: Option<Group>,
@@ -90,6 +91,7 @@ pub(super) struct Strike {
     pub(super) flapping: Option<Flapping>,
     pub(super) loss: Option<Loss>,
     pub(super) delay: Option<Delay>,
+    pub(super) lag: Option<Lag>,
     pub(super) slow_disk: Option<SlowDisk>,
     pub(super) full_disk: Option<OneFor>,
     pub(super) failed_sync: Option<One>,
@@ -166,6 +168,15 @@ pub(super) struct Loss {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Delay {
     pub(super) up_to: Length,
+    #[serde(rename = "for")]
+    pub(super) length: Length,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lag {
+    pub(super) node: Name,
+    pub(super) by: Length,
     #[serde(rename = "for")]
     pub(super) length: Length,
 }

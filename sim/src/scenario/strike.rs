@@ -121,7 +121,11 @@ fn named(strike: &Strike, names: &Names<'_>, place: Location) -> Read<Vec<Vec<Fa
     if let Some(group) = &strike.partition {
         let these = names.group(&group.nodes, group.region.as_ref(), place)?;
         let for_ms = group.length.0;
-        all.push(vec![Fault::Isolate { these, for_ms }]);
+        all.push(vec![Fault::Isolate {
+            these,
+            from: Vec::new(),
+            for_ms,
+        }]);
     }
     if let Some(cut) = &strike.one_way_cut {
         let (from, to) = (names.nodes(&cut.from)?, names.nodes(&cut.to)?);
@@ -167,7 +171,12 @@ fn of_machines(strike: &Strike, names: &Names<'_>) -> Read<Vec<Vec<Fault>>> {
             all.push(vec![make(names.node(node)?, length.0)]);
         }
     }
-    let disks: [(_, Lasting); 2] = [
+    let stores: [(_, Lasting); 3] = [
+        (&strike.suspension, |at, for_ms| Fault::Suspend {
+            at,
+            for_ms,
+            apart_ms: 0,
+        }),
         (&strike.full_disk, |at, for_ms| Fault::FullDisk {
             at,
             free_bytes: FREE_BYTES,
@@ -179,7 +188,7 @@ fn of_machines(strike: &Strike, names: &Names<'_>) -> Read<Vec<Vec<Fault>>> {
             for_ms,
         }),
     ];
-    for (one, make) in disks {
+    for (one, make) in stores {
         if let Some(OneFor { node, length }) = one {
             all.push(vec![make(names.store(node)?, length.0)]);
         }
@@ -203,6 +212,13 @@ fn of_machines(strike: &Strike, names: &Names<'_>) -> Read<Vec<Vec<Fault>>> {
             at: names.store(&slow.node)?,
             sync_us: slow.sync.0 * 1_000,
             for_ms: slow.length.0,
+        }]);
+    }
+    if let Some(lag) = &strike.lag {
+        all.push(vec![Fault::Lag {
+            at: names.node(&lag.node)?,
+            extra_us: lag.by.0 * 1_000,
+            for_ms: lag.length.0,
         }]);
     }
     if let Some(clock) = &strike.clock {

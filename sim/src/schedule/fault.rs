@@ -48,15 +48,28 @@ pub enum Fault {
     Replace { at: Spot },
     /// All tasks of the process stand still, as under SIGSTOP; its clocks run on.
     Pause { at: Spot, for_ms: u64 },
+    /// The machine is suspended, and its clocks with it: for them the time was not. Its peers reach
+    /// it, and it them, only a while after it goes on.
+    Suspend {
+        at: Spot,
+        for_ms: u64,
+        apart_ms: u64,
+    },
     /// Nothing gets from any of these to any of those; one way only.
     Cut {
         from: Vec<Spot>,
         to: Vec<Spot>,
         for_ms: u64,
     },
-    /// Nothing gets between these and all others, in both directions.
-    Isolate { these: Vec<Spot>, for_ms: u64 },
-    /// As `isolate`, off and on with this period.
+    /// Nothing gets between these and those, in both directions; without `from`, between these and
+    /// all others.
+    Isolate {
+        these: Vec<Spot>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        from: Vec<Spot>,
+        for_ms: u64,
+    },
+    /// Nothing gets between these and all others, off and on with this period.
     Flap {
         these: Vec<Spot>,
         period_ms: u64,
@@ -67,6 +80,12 @@ pub enum Fault {
     /// Everything between all machines takes up to this much longer, each message its own time:
     /// what goes over different streams is reordered.
     Delay { extra_us: u64, for_ms: u64 },
+    /// Everything that a machine hears takes this much longer to reach it.
+    Lag {
+        at: Spot,
+        extra_us: u64,
+        for_ms: u64,
+    },
     /// Syncs take this long.
     SlowDisk { at: Spot, sync_us: u64, for_ms: u64 },
     /// The sync after the next `after` answers EIO and loses what it should have persisted.
@@ -117,17 +136,19 @@ pub enum Fault {
 
 impl Fault {
     /// All classes.
-    pub const CLASSES: [&'static str; 25] = [
+    pub const CLASSES: [&'static str; 27] = [
         "crash",
         "kill",
         "restart",
         "replace",
         "pause",
+        "suspension",
         "one-way cut",
         "partition",
         "flapping",
         "loss",
         "delay",
+        "lag",
         "slow disk",
         "failed sync",
         "failed I/O",
@@ -154,11 +175,13 @@ impl Fault {
             Self::Restart { .. } => "restart",
             Self::Replace { .. } => "replace",
             Self::Pause { .. } => "pause",
+            Self::Suspend { .. } => "suspension",
             Self::Cut { .. } => "one-way cut",
             Self::Isolate { .. } => "partition",
             Self::Flap { .. } => "flapping",
             Self::Loss { .. } => "loss",
             Self::Delay { .. } => "delay",
+            Self::Lag { .. } => "lag",
             Self::SlowDisk { .. } => "slow disk",
             Self::FailSync { .. } => "failed sync",
             Self::TearPower { .. } => "torn write",
@@ -191,11 +214,13 @@ impl Fault {
             | Self::Kill { for_ms, .. }
             | Self::Restart { for_ms, .. }
             | Self::Pause { for_ms, .. }
+            | Self::Suspend { for_ms, .. }
             | Self::Cut { for_ms, .. }
             | Self::Isolate { for_ms, .. }
             | Self::Flap { for_ms, .. }
             | Self::Loss { for_ms, .. }
             | Self::Delay { for_ms, .. }
+            | Self::Lag { for_ms, .. }
             | Self::SlowDisk { for_ms, .. }
             | Self::TearPower { for_ms, .. }
             | Self::FullDisk { for_ms, .. }
@@ -216,6 +241,20 @@ impl Fault {
         }
     }
 
+    /// The machines that it strikes, by name: not those from which it parts others.
+    #[must_use]
+    pub fn struck(&self) -> Vec<Spot> {
+        match self {
+            Self::Isolate { these, .. } => these.clone(),
+            other => other
+                .clone()
+                .spots_mut()
+                .into_iter()
+                .map(|spot| spot.clone())
+                .collect(),
+        }
+    }
+
     /// Every machine that the fault names.
     pub fn spots_mut(&mut self) -> Vec<&mut Spot> {
         match self {
@@ -224,6 +263,8 @@ impl Fault {
             | Self::Restart { at, .. }
             | Self::Replace { at }
             | Self::Pause { at, .. }
+            | Self::Suspend { at, .. }
+            | Self::Lag { at, .. }
             | Self::SlowDisk { at, .. }
             | Self::FailSync { at, .. }
             | Self::TearPower { at, .. }
@@ -237,90 +278,16 @@ impl Fault {
             | Self::Disconnect { at }
             | Self::Vote { at, .. }
             | Self::Transfer { to: at } => vec![at],
-            Self::Cut { from, to, .. } => from.iter_mut().chain(to).collect(),
-            Self::Isolate { these, .. } | Self::Flap { these, .. } => these.iter_mut().collect(),
+            Self::Cut { from, to, .. }
+            | Self::Isolate {
+                these: to, from, ..
+            } => from.iter_mut().chain(to).collect(),
+            Self::Flap { these, .. } => these.iter_mut().collect(),
             Self::Loss { .. }
             | Self::Delay { .. }
             | Self::DevicePower { .. }
             | Self::Duplicate { .. }
             | Self::Halt => Vec::new(),
-        }
-    }
-}
-
-struct Spots<'a>(&'a [Spot]);
-
-impl fmt::Display for Spots<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, spot) in self.0.iter().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            write!(f, "{comma}{spot}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.class())?;
-        match self {
-            Self::Crash { at, for_ms }
-            | Self::Kill { at, for_ms }
-            | Self::Restart { at, for_ms }
-            | Self::Pause { at, for_ms } => write!(f, " {at} for {for_ms} ms"),
-            Self::Replace { at } | Self::Snapshot { at } | Self::Disconnect { at } => {
-                write!(f, " {at}")
-            }
-            Self::SnapshotTwice { at, apart_ms } => write!(f, " {at} {apart_ms} ms apart"),
-            Self::FailIo { at, reads, after } => {
-                let what = if *reads { "read" } else { "write" };
-                write!(f, " {at} {what} after {after}")
-            }
-            Self::Misdirect { at, after, sectors } => {
-                write!(f, " {at} by {sectors} sectors after {after}")
-            }
-            Self::Duplicate { for_ms } => write!(f, " for {for_ms} ms"),
-            Self::Cut { from, to, for_ms } => {
-                write!(f, " {} -> {} for {for_ms} ms", Spots(from), Spots(to))
-            }
-            Self::Isolate { these, for_ms } => write!(f, " {} for {for_ms} ms", Spots(these)),
-            Self::Flap {
-                these,
-                period_ms,
-                for_ms,
-            } => write!(f, " {} every {period_ms} ms for {for_ms} ms", Spots(these)),
-            Self::Loss { ppm, for_ms } => write!(f, " {ppm} ppm for {for_ms} ms"),
-            Self::Delay { extra_us, for_ms } => write!(f, " {extra_us} us for {for_ms} ms"),
-            Self::SlowDisk {
-                at,
-                sync_us,
-                for_ms,
-            } => write!(f, " {at} {sync_us} us for {for_ms} ms"),
-            Self::FailSync { at, after } => write!(f, " {at} after {after}"),
-            Self::TearPower { at, after, for_ms } => {
-                write!(f, " {at} after {after} for {for_ms} ms")
-            }
-            Self::FlipBit {
-                at,
-                file,
-                place_ppm,
-                bit,
-            } => write!(f, " {at} {file} at {place_ppm} ppm bit {bit}"),
-            Self::FullDisk {
-                at,
-                free_bytes,
-                for_ms,
-            } => write!(f, " {at} {free_bytes} B left for {for_ms} ms"),
-            Self::Clock {
-                at,
-                rate_ppm,
-                wall_ms,
-                for_ms,
-            } => write!(f, " {at} {rate_ppm} ppm {wall_ms:+} ms for {for_ms} ms"),
-            Self::Transfer { to } => write!(f, " to {to}"),
-            Self::DevicePower { one_in } => write!(f, " one in {one_in}"),
-            Self::Vote { at, voter } => write!(f, " {at} voter={voter}"),
-            Self::Halt => Ok(()),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! generator, so that a failure can be kept, replayed and shrunk.
 
 mod fault;
+mod shown;
 
 pub use fault::{Fault, Spot};
 

@@ -110,12 +110,11 @@ fn stand(nodes: &mut BTreeMap<(bool, u64), Standing>, record: &Record) {
     match &record.kind {
         Kind::Fault { fault } => {
             let until_us = record.at_us + fault.for_ms() * 1_000;
-            let mut fault = fault.clone();
-            let pauses = matches!(fault, Fault::Pause { .. });
+            let pauses = matches!(fault, Fault::Pause { .. } | Fault::Suspend { .. });
             if !pauses && !matches!(fault, Fault::Isolate { .. }) {
                 return;
             }
-            for spot in fault.spots_mut() {
+            for spot in fault.struck() {
                 if let Some(node) = number(&spot.0).and_then(|node| nodes.get_mut(&node)) {
                     let end = if pauses {
                         &mut node.paused_us

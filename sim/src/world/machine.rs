@@ -7,12 +7,18 @@ use madsim::runtime::{Handle, NodeHandle};
 use madsim::task::NodeId;
 use tidegate_runtime::Host;
 use tidegate_runtime::disk::{Disk, SimDisk};
-use tidegate_runtime::sim::{set_damaged, set_region};
+use tidegate_runtime::sim::{Skew, set_damaged, set_region, set_skew};
 use tokio::sync::oneshot;
 
 use super::witness::{Witness, now_us};
 use crate::dice::Dice;
 use crate::record::Kind;
+
+/// Clocks that stand still, as nearly as a simulated clock can.
+const STANDING: Skew = Skew {
+    rate_ppm: 1,
+    wall_offset_ms: 0,
+};
 
 /// A machine that runs a process of type `N`. Cheap to clone; clones are the same machine.
 pub(crate) struct Machine<N>(Arc<Inner<N>>);
@@ -21,6 +27,8 @@ struct Inner<N> {
     lane: String,
     /// A fault damaged what its disk holds, beyond what any process could bear.
     ruined: AtomicBool,
+    /// It is suspended: nothing on it runs, or starts.
+    suspended: AtomicBool,
     node: NodeHandle,
     disk: SimDisk,
     process: Process<N>,
@@ -59,6 +67,14 @@ pub(crate) trait Breakable {
     fn cut_power(&self, dice: &mut Dice);
     /// The process dies and the machine lives.
     fn kill(&self);
+    /// The process stands still; the machine's clocks run.
+    fn pause(&self);
+    /// The process goes on, unless the machine is suspended.
+    fn unpause(&self);
+    /// The machine stands still, its clocks too.
+    fn suspend(&self);
+    /// Whatever stood still goes on, with sound clocks.
+    fn resume(&self);
     /// Starts the machine again after a while.
     fn back_after(&self, length_ms: u64);
     /// Tells the process to stop in good order; answers whether there was one.
@@ -96,6 +112,7 @@ impl<N: Send + 'static> Machine<N> {
         Self(Arc::new(Inner {
             lane: lane.to_owned(),
             ruined: AtomicBool::new(false),
+            suspended: AtomicBool::new(false),
             node,
             disk,
             process,
@@ -120,6 +137,9 @@ impl<N: Send + 'static> Machine<N> {
 
     /// Starts the process again if its time has come; answers whether it did.
     pub(crate) fn start_if_due(&self) -> bool {
+        if self.0.suspended.load(Ordering::Relaxed) {
+            return false;
+        }
         let due = self.back_at().take_if(|at| *at <= now_us()).is_some();
         if due {
             Handle::current().restart(self.id());
@@ -183,6 +203,29 @@ impl<N: Send + 'static> Breakable for Machine<N> {
     fn kill(&self) {
         self.0.disk.kill();
         self.down();
+    }
+
+    fn pause(&self) {
+        Handle::current().pause(self.id());
+    }
+
+    fn unpause(&self) {
+        if !self.0.suspended.load(Ordering::Relaxed) {
+            Handle::current().resume(self.id());
+        }
+    }
+
+    fn suspend(&self) {
+        // No timer is set on clocks that stand still: whatever would do so stands still itself.
+        self.0.suspended.store(true, Ordering::Relaxed);
+        Handle::current().pause(self.id());
+        set_skew(self.id(), STANDING);
+    }
+
+    fn resume(&self) {
+        set_skew(self.id(), Skew::NONE);
+        self.0.suspended.store(false, Ordering::Relaxed);
+        self.unpause();
     }
 
     fn back_after(&self, length_ms: u64) {

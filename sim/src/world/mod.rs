@@ -1,6 +1,7 @@
 //! The machines: production code, unmodified, on simulated network, clocks and disks.
 
 mod auditor;
+mod ballots;
 mod client;
 mod decision;
 mod device;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use madsim::task::NodeId;
 use tidegate_runtime::sim::set_way;
 
+use self::ballots::Ballots;
 use self::client::{Client, Crew, Roll};
 use self::decision::Decision;
 use self::devices::Pool;
@@ -45,6 +47,7 @@ pub(crate) struct World {
     /// Store machines by number; those that were replaced stay, switched off.
     stores: Arc<Mutex<BTreeMap<u64, Store>>>,
     roll: Roll,
+    ballots: Ballots,
     decisions: Arc<Mutex<Vec<Decision>>>,
     pools: Vec<Pool>,
     clients: Vec<Client>,
@@ -69,8 +72,9 @@ impl World {
         }
         let specs = spec.stores();
         let founders: Vec<StoreSpec> = specs.iter().filter(|store| store.voter).cloned().collect();
+        let ballots = Ballots::default();
         let build = |store: &StoreSpec| {
-            let built = Store::build(store.clone(), &spec, &founders, &witness);
+            let built = Store::build(store.clone(), &spec, &founders, (&witness, &ballots));
             (store.id, built)
         };
         let stores = specs.iter().map(build).collect();
@@ -82,6 +86,7 @@ impl World {
             network: Network::new(),
             stores: Arc::new(Mutex::new(stores)),
             roll: Arc::new(Mutex::new(roll)),
+            ballots,
             decisions: Arc::default(),
             pools: Vec::new(),
             clients: Vec::new(),
@@ -247,6 +252,13 @@ impl World {
         roll.keys().filter_map(member).collect()
     }
 
+    /// All other members than this one.
+    pub(crate) fn peers(&self, of: u64) -> Vec<Spot> {
+        let roll = self.roll();
+        let others = roll.keys().copied().filter(|id| *id != of);
+        others.map(Spot::store).collect()
+    }
+
     fn member(&self, id: u64) -> Option<Store> {
         let wanted = self.roll().contains_key(&id);
         self.lock().get(&id).filter(|_| wanted).cloned()
@@ -262,6 +274,7 @@ impl World {
     /// Writes a machine off: a new one in the same region takes its place, under a new number.
     pub(crate) fn replace(&self, store: &Store) {
         store.machine.kill();
+        store.machine.ruin();
         store.machine.disk().wipe();
         let spec = {
             let mut roll = self.roll();
@@ -275,7 +288,8 @@ impl World {
             roll.insert(spec.id, wanted(&spec));
             spec
         };
-        let new = Store::build(spec.clone(), &self.spec, &[], &self.witness);
+        let observers = (&self.witness, &self.ballots);
+        let new = Store::build(spec.clone(), &self.spec, &[], observers);
         self.lock().insert(spec.id, new);
         let why = format!("lost its disk; s{} takes its place", spec.id);
         let lane = store.machine.lane();

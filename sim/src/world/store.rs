@@ -16,6 +16,7 @@ use tidegate_runtime::Host;
 use tidegate_runtime::disk::SimDisk;
 use tidegate_runtime::sim::contain;
 
+use super::ballots::Ballots;
 use super::machine::{Breakable as _, Machine, Process};
 use super::witness::Witness;
 use crate::oracle::Seen;
@@ -48,6 +49,7 @@ struct Boot {
     disk: SimDisk,
     process: Process<Node>,
     witness: Witness,
+    ballots: Ballots,
 }
 
 pub(crate) fn address(id: u64) -> SocketAddr {
@@ -68,7 +70,7 @@ impl Store {
         spec: StoreSpec,
         world: &WorldSpec,
         founders: &[StoreSpec],
-        witness: &Witness,
+        (witness, ballots): (&Witness, &Ballots),
     ) -> Self {
         let disk = SimDisk::new();
         disk.set_sync_delay(Duration::from_micros(world.sync_us));
@@ -80,10 +82,14 @@ impl Store {
             disk: disk.clone(),
             process: process.clone(),
             witness: witness.clone(),
+            ballots: ballots.clone(),
         });
         let life = move || Arc::clone(&boot).run();
+        let place = (address(spec.id), spec.region.as_str());
+        let machine = Machine::build(&lane, place, disk, process, life);
+        ballots.enter(spec.id, machine.id(), machine.disk());
         Self {
-            machine: Machine::build(&lane, (address(spec.id), &spec.region), disk, process, life),
+            machine,
             spec,
             led: Arc::default(),
         }
@@ -173,7 +179,7 @@ impl Boot {
             Ok(node) => node,
             Err(error) => return refuse(&error.to_string()),
         };
-        let state = node.state().clone();
+        let (state, raft) = (node.state().clone(), node.raft().clone());
         let stopped = self.process.serves(node, &host);
         let entries = state.position().entries;
         self.witness.note(&self.lane, Kind::Started { entries });
@@ -181,6 +187,7 @@ impl Boot {
             biased;
             _ = stopped => self.stop().await,
             () = self.watch(&state) => {}
+            () = self.ballots.watch(&self.witness, &self.lane, &raft) => {}
         }
     }
 

@@ -155,6 +155,12 @@ impl LogStore {
         next_index(after) < self.shared.view().first
     }
 
+    /// The last vote, durable or about to be; none if there was never one.
+    #[must_use]
+    pub fn vote(&self) -> Option<Vote> {
+        self.shared.view().vote
+    }
+
     /// Why the log takes no more writes, or `None` while it does.
     #[must_use]
     pub fn poisoned(&self) -> Option<Poison> {

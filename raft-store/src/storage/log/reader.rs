@@ -69,7 +69,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
-        Ok(self.shared.view().vote)
+        Ok(self.vote())
     }
 }
 
