@@ -44,7 +44,7 @@ pub struct DiskStats {
     pub bytes: u64,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Device {
     files: BTreeMap<String, File>,
     /// What names meant before each change that no sync of names covers, in order.
@@ -107,13 +107,22 @@ impl SimDisk {
         }
     }
 
-    /// Another device with what this one would hold, at least, if the machine lost power now. It has
-    /// no faults.
+    /// Another device, without faults, with what would be left for certain of this file if the
+    /// machine lost power now.
     #[must_use]
-    pub fn after_power_loss(&self) -> Self {
-        let left = Self(Arc::new(Mutex::new(self.device().clone())));
-        left.lose_power(&mut || 0);
-        left.device().faults = Faults::default();
+    pub fn after_power_loss(&self, name: &str) -> Self {
+        let left = Self::new();
+        let device = self.device();
+        let first = device.renamed.iter().find(|(renamed, _)| renamed == name);
+        let file = first.map_or_else(|| device.files.get(name), |(_, before)| before.as_ref());
+        if let Some(file) = file {
+            let file = File {
+                durable: file.durable.clone(),
+                view: file.durable.clone(),
+                unsynced: Vec::new(),
+            };
+            left.device().files.insert(name.to_owned(), file);
+        }
         left
     }
 

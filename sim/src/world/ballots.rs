@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use madsim::task::NodeId as MachineId;
 use openraft_rt::watch::WatchReceiver as _;
-use tidegate_raft_store::storage::{LogOptions, LogStore};
+use tidegate_raft_store::storage::{LOG_FILE, LogOptions, LogStore};
 use tidegate_raft_store::{NodeId, Raft, Vote};
 use tidegate_runtime::disk::SimDisk;
 use tidegate_runtime::sim::is_damaged;
@@ -81,7 +81,7 @@ impl Ballots {
         if is_damaged(machine) {
             return None;
         }
-        let left = disk.after_power_loss();
+        let left = disk.after_power_loss(LOG_FILE);
         let log = LogStore::open(Arc::new(left.mount()), LogOptions::default()).await;
         Some(log.ok()?.vote())
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::SimDisk;
 use super::file::SECTOR_BYTES;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Faults {
     /// Changes that still succeed before the power fails.
     pub(super) power_fails_after: Option<u64>,

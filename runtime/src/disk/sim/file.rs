@@ -1,6 +1,6 @@
 //! One simulated file: what is durable, what the system reads, and the changes between the two.
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct File {
     /// What survives a power loss for certain.
     pub(super) durable: Vec<u8>,
@@ -10,7 +10,7 @@ pub(super) struct File {
     pub(super) unsynced: Vec<Change>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Change {
     Write { offset: usize, bytes: Vec<u8> },
     SetLen(usize),
