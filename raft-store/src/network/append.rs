@@ -15,6 +15,7 @@ use tonic::Streaming;
 
 use super::message::{self, Call};
 use super::peer::{AppendReplies, Peer, PeerError};
+use crate::storage::LogStore;
 use crate::types::TypeConfig;
 
 /// How often, within the time a stream may be silent, its silence is looked at.
@@ -25,8 +26,8 @@ const LOOKS_PER_TTL: u32 = 4;
 /// `ttl` is how long opening may take, and how long requests may then stay without any reply: a
 /// partition resets nothing, so a stream that has gone dead must be noticed here.
 ///
-/// A stream whose next entries were purged from this node's log meanwhile ends with an error: openraft
-/// would go on for ever to look for them there, with nothing to send, and the peer would never get
+/// A stream that goes on although its next entries were purged from this node's log ends with an
+/// error: openraft would look for them for ever, with nothing to send, and the peer would never get
 /// the snapshot that it needs. (LIVE-1)
 ///
 /// The first request is awaited before a connection is: openraft holds it back for a while after a
@@ -43,21 +44,9 @@ where
         return Ok(Box::pin(stream::empty()));
     };
     let fail = |error| peer.raft_error(error, RPCTypes::AppendEntries);
-    if let Some(after) = purged(peer, &first) {
-        return Err(needs_snapshot(after));
-    }
     let (unanswered, ended) = (Arc::<AtomicU64>::default(), Arc::<OnceLock<u64>>::default());
-    let requests = {
-        let (peer, ended) = (peer.clone(), Arc::clone(&ended));
-        input.take_while(move |request| {
-            let purged = purged(&peer, request);
-            std::future::ready(purged.is_none_or(|after| {
-                // Whoever reads the replies says so when they are all there.
-                let _ = ended.set(after);
-                false
-            }))
-        })
-    };
+    // The first may well have no entries for a peer that lags: a heartbeat, or news of a commit.
+    let requests = until_purged(peer.log.clone(), input, Arc::clone(&ended));
     let frames = {
         let (peer, unanswered) = (peer.clone(), Arc::clone(&unanswered));
         stream::iter([first]).chain(requests).map(move |request| {
@@ -82,11 +71,22 @@ where
     Ok(Box::pin(stream::unfold(Some(replies), Replies::advance)))
 }
 
-/// The index after which a request should have had entries, if they are not there any more.
-fn purged(peer: &Peer, request: &AppendEntriesRequest<TypeConfig>) -> Option<u64> {
-    let before = request.prev_log_id.as_ref();
-    let lacks = request.entries.is_empty() && peer.log.has_purged(before);
-    lacks.then(|| before.map_or(0, |id| id.index))
+/// The requests up to one that should have had entries which are not in the log any more; then
+/// `ended` says after which index.
+fn until_purged(
+    log: LogStore,
+    requests: impl Stream<Item = AppendEntriesRequest<TypeConfig>>,
+    ended: Arc<OnceLock<u64>>,
+) -> impl Stream<Item = AppendEntriesRequest<TypeConfig>> {
+    requests.take_while(move |request| {
+        let before = request.prev_log_id.as_ref();
+        let is_over = request.entries.is_empty() && log.has_purged(before);
+        if is_over {
+            // Whoever reads the replies says so when they are all there.
+            let _ = ended.set(before.map_or(0, |id| id.index));
+        }
+        std::future::ready(!is_over)
+    })
 }
 
 fn needs_snapshot(after: u64) -> RPCError<TypeConfig> {
@@ -143,7 +143,12 @@ impl Replies {
                     let result = message::decode_append_result(&body);
                     return result.map(Some).map_err(|error| garbled(&error));
                 }
-                Err(_) if self.unanswered.load(Ordering::Relaxed) == 0 => silent = Duration::ZERO,
+                Err(_) if self.unanswered.load(Ordering::Relaxed) == 0 => {
+                    if self.ended.get().is_some() {
+                        return Ok(None);
+                    }
+                    silent = Duration::ZERO;
+                }
                 Err(_) => silent += look,
             }
             if silent >= self.ttl {
@@ -159,17 +164,12 @@ mod tests {
     use openraft::impls::leader_id_std::LeaderId;
     use openraft::storage::{IOFlushed, RaftLogStorage as _};
     use openraft::type_config::TypeConfigExt as _;
-    use tidegate_runtime::disk::{Disk, SimDisk};
-    use tidegate_runtime::{AsyncRuntime as _, Rt, SystemClock};
+    use tidegate_runtime::disk::SimDisk;
+    use tidegate_runtime::{AsyncRuntime as _, Rt};
 
     use super::*;
-    use crate::network::link::Link;
-    use crate::network::peer::PeerFactory;
-    use crate::room::Room;
-    use crate::storage::{LogOptions, LogStore};
-    use crate::types::{CommittedLeader, Entry, EntryPayload, LogId, Member, Proposal, Vote};
-
-    const TTL: Duration = Duration::from_millis(50);
+    use crate::storage::LogOptions;
+    use crate::types::{CommittedLeader, Entry, EntryPayload, LogId, Proposal, Vote};
 
     fn log_id(index: u64) -> LogId {
         LogId {
@@ -194,11 +194,10 @@ mod tests {
         }
     }
 
-    /// A log of entries 0 to 19 of which those up to 9 were purged, and a peer that is nowhere.
-    async fn peer() -> Peer {
-        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new().mount());
-        let options = LogOptions::default();
-        let mut log = LogStore::open(Arc::clone(&disk), options).await.unwrap();
+    /// A log of entries 0 to 19 of which those up to 9 were purged.
+    async fn log() -> LogStore {
+        let disk = Arc::new(SimDisk::new().mount());
+        let mut log = LogStore::open(disk, LogOptions::default()).await.unwrap();
         let entry = |index| Entry {
             log_id: log_id(index),
             payload: EntryPayload::Normal(Proposal {
@@ -211,13 +210,7 @@ mod tests {
         log.append(entries, IOFlushed::signal(done)).await.unwrap();
         flushed.await.unwrap().unwrap();
         log.purge(log_id(9)).await.unwrap();
-        let room = Arc::new(Room::new(disk, 0).await.unwrap());
-        let link = Link::new(1, "a/b", Arc::new(SystemClock), Arc::default(), room);
-        let member = Member {
-            addr: "nowhere".to_owned(),
-            region: "a".to_owned(),
-        };
-        PeerFactory::new(link, log).peer(2, &member)
+        log
     }
 
     /// Found by the simulator (seed 30127): a follower whose next entries were purged while a stream
@@ -225,17 +218,13 @@ mod tests {
     #[test]
     fn a_stream_that_has_nothing_left_to_send_ends() {
         Rt::new(1).block_on(async {
-            let peer = peer().await;
-            let opened = |index| Box::pin(open(&peer, stream::iter([empty_after(index)]), TTL));
-            let Err(RPCError::Network(error)) = opened(8).await else {
-                panic!("entry 9 was purged, and the stream goes on");
-            };
-            assert!(error.to_string().contains("after 8 were purged"), "{error}");
-            // Entry 10 is there, and 20 will be: nothing is wrong but the address.
-            for index in [9, 19] {
-                let error = opened(index).await.err().unwrap();
-                assert!(matches!(error, RPCError::Unreachable(_)), "{error}");
-            }
+            // After 9 and 19 there is nothing amiss: entry 10 is there, and 20 will be.
+            let requests = stream::iter([9, 19, 8, 19].map(empty_after));
+            let ended = Arc::<OnceLock<u64>>::default();
+            let sent = until_purged(log().await, requests, Arc::clone(&ended));
+            let sent: Vec<_> = sent.map(|request| request.prev_log_id).collect().await;
+            assert_eq!(sent, [Some(log_id(9)), Some(log_id(19))]);
+            assert_eq!(ended.get(), Some(&8));
         });
     }
 }
