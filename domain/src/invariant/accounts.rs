@@ -84,9 +84,10 @@ pub(super) fn what_was_given_up_is_lost(t: &Transition<'_>) -> Result<(), Violat
         let Event::BudgetReturned { session, pool, .. } = event else {
             continue;
         };
-        let session = t.after.sessions().get(session);
-        let given_up =
-            session.is_some_and(|s| matches!(s.status, SessionStatus::WrittenOff { .. }));
+        let before = t.before.sessions().get(session);
+        let now = |event: &Event| matches!(event, Event::SessionWrittenOff { session: given_up, .. } if given_up == session);
+        let given_up = before.is_some_and(|s| matches!(s.status, SessionStatus::WrittenOff { .. }))
+            || t.events().iter().any(now);
         ensure(!given_up, "WAVE-3", || {
             format!("{pool:?} gets back what session {session:?} may have spent")
         })?;
