@@ -30,7 +30,14 @@ impl tracing_subscriber::fmt::time::FormatTime for SimulatedTime {
 #[cfg(madsim)]
 fn main() -> std::process::ExitCode {
     // Unless somebody asks, nobody listens: what nodes would log is not even put together.
-    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
+    if let Ok(directives) = std::env::var("RUST_LOG") {
+        let filter = match directives.parse::<tracing_subscriber::EnvFilter>() {
+            Ok(filter) => filter,
+            Err(error) => {
+                eprintln!("tidegate-sim: RUST_LOG: {error}");
+                return std::process::ExitCode::from(2);
+            }
+        };
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_timer(SimulatedTime)
