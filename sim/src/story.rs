@@ -213,7 +213,7 @@ impl Teller {
             | Fault::Restart { .. }
             | Fault::TearPower { .. } => return,
             Fault::Pause { .. } | Fault::Suspend { .. } => Lasting::Paused,
-            Fault::Isolate { .. } => Lasting::CutOff,
+            Fault::Isolate { from, .. } if from.is_empty() => Lasting::CutOff,
             _ if fault.for_ms() == 0 => return,
             _ => Lasting::Impaired,
         };

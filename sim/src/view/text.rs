@@ -111,7 +111,8 @@ fn stand(nodes: &mut BTreeMap<(bool, u64), Standing>, record: &Record) {
         Kind::Fault { fault } => {
             let until_us = record.at_us + fault.for_ms() * 1_000;
             let pauses = matches!(fault, Fault::Pause { .. } | Fault::Suspend { .. });
-            if !pauses && !matches!(fault, Fault::Isolate { .. }) {
+            let cuts = matches!(fault, Fault::Isolate { from, .. } if from.is_empty());
+            if !pauses && !cuts {
                 return;
             }
             for spot in fault.struck() {
