@@ -24,7 +24,7 @@ const STORE_RATES: [std::ops::Range<u64>; 2] = [900_000..1_100_000, 400_000..2_0
 type Make = fn(&mut Storm) -> Option<Fault>;
 
 /// Every class that can be drawn, with how likely it is among those that a seed has.
-const CLASSES: [(u64, Make); 30] = [
+const CLASSES: [(u64, Make); 31] = [
     (4, crash),
     (2, kill),
     (1, restart),
@@ -52,7 +52,8 @@ const CLASSES: [(u64, Make); 30] = [
     (1, rarer::duplicate),
     (2, rarer::vote),
     (2, rarer::strand),
-    (2, rarer::strand_store),
+    (1, rarer::strand_store),
+    (1, rarer::part_store),
     (2, rarer::suspend),
     (3, rarer::lag),
 ];

@@ -372,6 +372,7 @@ fn snapshot(store: &Store) {
 /// A machine runs again, and as it should.
 fn restore(machine: &impl Breakable) {
     machine.resume();
+    set_skew(machine.id(), Skew::NONE);
     set_lag(machine.id(), 0);
     machine.disk().mend();
     if !machine.is_up() {

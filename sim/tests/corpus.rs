@@ -104,7 +104,7 @@ fn a_failure_shrinks_to_what_it_needs() {
         broken: Some("FLOOR-3".to_owned()),
         mutant: Some("FloorAboveRollout".to_owned()),
         expect: Vec::new(),
-        schedule: generate::schedule(2),
+        schedule: generate::schedule(1),
     };
     assert!(!case.schedule.faults.is_empty());
     assert_eq!(broken(&case, &case.schedule), case.broken);

@@ -10,7 +10,7 @@ mod way;
 pub use channel::{SimMpsc, SimMutex, SimOneshot};
 pub use damage::{clear_damaged, contain, is_damaged, set_damaged};
 pub use runtime::{SimInstant, SimRng, SimRuntime};
-pub use skew::{Skew, clear_skew, set_skew};
+pub use skew::{Skew, clear_skew, set_skew, start_clocks, stop_clocks};
 pub use watch::FifoWatch;
 pub use way::{Passing, Way, break_streams, clear_ways, set_lag, set_region, set_way};
 

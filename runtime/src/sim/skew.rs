@@ -41,6 +41,11 @@ struct NodeClock {
     /// time stays continuous when the rate changes.
     local_ns: i128,
     global_ns: i128,
+    /// The machine is suspended.
+    stands: bool,
+    /// For how long it was: the wall clock gets that time back when the machine goes on, the boot
+    /// clock never.
+    missed_ns: i128,
 }
 
 thread_local! {
@@ -55,13 +60,23 @@ thread_local! {
 /// If the rate is zero: a clock that stands still would stop every timer.
 pub fn set_skew(node: NodeId, skew: Skew) {
     assert!(skew.rate_ppm > 0, "a clock must run");
-    let global_ns = global_ns();
-    let local_ns = clock_of(node).local_at(global_ns);
-    let clock = NodeClock {
-        skew,
-        local_ns,
-        global_ns,
-    };
+    change(node, |clock| clock.skew = skew);
+}
+
+/// Stops the clocks of `node`, as a machine that is suspended does. Nothing may run on it meanwhile:
+/// its timers would not know of it.
+pub fn stop_clocks(node: NodeId) {
+    change(node, |clock| clock.stands = true);
+}
+
+/// Lets stopped clocks go on: the boot clock where it stood, the wall clock at the right time.
+pub fn start_clocks(node: NodeId) {
+    change(node, |clock| clock.stands = false);
+}
+
+fn change(node: NodeId, how: impl FnOnce(&mut NodeClock)) {
+    let mut clock = clock_of(node).moved_to(global_ns());
+    how(&mut clock);
     CLOCKS.with_borrow_mut(|clocks| clocks.insert(node, clock));
 }
 
@@ -78,7 +93,7 @@ pub(crate) fn boot() -> BootInstant {
 /// The wall clock of the calling node.
 pub(crate) fn wall() -> WallMs {
     let clock = here();
-    let since_start_ns = clock.local_at(global_ns()) - BOOTED_BEFORE_NS;
+    let since_start_ns = clock.local_at(global_ns()) + clock.missed_ns - BOOTED_BEFORE_NS;
     let ms = WALL_START_MS + since_start_ns / 1_000_000 + i128::from(clock.skew.wall_offset_ms);
     WallMs(to_u64(ms))
 }
@@ -94,7 +109,24 @@ pub(crate) fn to_global(local: Duration) -> Duration {
 }
 
 impl NodeClock {
+    fn moved_to(self, global_ns: i128) -> Self {
+        let stood_ns = if self.stands {
+            global_ns - self.global_ns
+        } else {
+            0
+        };
+        Self {
+            local_ns: self.local_at(global_ns),
+            global_ns,
+            missed_ns: self.missed_ns + stood_ns,
+            ..self
+        }
+    }
+
     fn local_at(&self, global_ns: i128) -> i128 {
+        if self.stands {
+            return self.local_ns;
+        }
         self.local_ns
             + (global_ns - self.global_ns) * i128::from(self.skew.rate_ppm) / i128::from(PPM)
     }
@@ -109,6 +141,8 @@ fn clock_of(node: NodeId) -> NodeClock {
         skew: Skew::NONE,
         local_ns: BOOTED_BEFORE_NS,
         global_ns: 0,
+        stands: false,
+        missed_ns: 0,
     };
     CLOCKS.with_borrow(|clocks| clocks.get(&node).copied().unwrap_or(perfect))
 }
@@ -160,6 +194,27 @@ mod tests {
                 );
             });
             task.await.unwrap();
+        });
+        clear_skew();
+    }
+
+    #[test]
+    fn a_suspended_machine_misses_the_time_and_is_told_what_it_is_afterwards() {
+        let runtime = madsim::runtime::Runtime::with_seed_and_config(1, madsim::Config::default());
+        runtime.block_on(async {
+            let node = madsim::runtime::Handle::current().create_node().build();
+            let id = node.id();
+            let read = || async { (SystemClock.boot(), SystemClock.wall()) };
+            let (boot, wall) = node.spawn(read()).await.unwrap();
+            stop_clocks(id);
+            madsim::time::sleep(Duration::from_secs(7)).await;
+            // Other changes do not set it going.
+            set_skew(id, Skew::NONE);
+            madsim::time::sleep(Duration::from_secs(3)).await;
+            start_clocks(id);
+            let (boot_then, wall_then) = node.spawn(read()).await.unwrap();
+            assert!(boot_then.since(boot) < Duration::from_millis(1));
+            assert!((10_000..10_002).contains(&(wall_then.0 - wall.0)));
         });
         clear_skew();
     }

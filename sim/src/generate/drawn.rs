@@ -42,9 +42,7 @@ pub fn of_classes(
     let mut faults = Vec::new();
     while at_ms < until_ms {
         let make = storm.dice.pick(&makes).copied();
-        // Some makers draw the class, too.
-        let fault = make.and_then(|make| make(&mut storm));
-        if let Some(fault) = fault.filter(|fault| classes.contains(&fault.class())) {
+        if let Some(fault) = make.and_then(|make| make(&mut storm)) {
             faults.push(Timed { at_ms, fault });
         }
         at_ms += storm.dice.within(every_ms / 2..every_ms * 3 / 2).max(1);

@@ -1,7 +1,7 @@
 //! Classes of faults of which one blow is enough.
 
 use super::{Storm, ruin};
-use crate::schedule::Fault;
+use crate::schedule::{Fault, Spot};
 
 /// Fewest voters that operators leave.
 const VOTERS_MIN: usize = 3;
@@ -47,25 +47,33 @@ pub(super) fn strand(storm: &mut Storm) -> Option<Fault> {
     })
 }
 
-/// A store node hears nothing from its peers, nor they from it perhaps, and goes on talking with
-/// everybody else, who may take its word for the cluster's.
+/// A store node hears nothing from its peers and goes on talking with everybody else, who may take
+/// its word for the cluster's.
 pub(super) fn strand_store(storm: &mut Storm) -> Option<Fault> {
+    let (at, peers, for_ms) = store_alone(storm);
+    Some(Fault::Cut {
+        from: peers,
+        to: vec![at],
+        for_ms,
+    })
+}
+
+/// As `strand_store`, and its peers hear nothing from it: they may go on without it.
+pub(super) fn part_store(storm: &mut Storm) -> Option<Fault> {
+    let (at, peers, for_ms) = store_alone(storm);
+    Some(Fault::Isolate {
+        these: vec![at],
+        from: peers,
+        for_ms,
+    })
+}
+
+/// A store node, all others, and for how long the two are apart.
+fn store_alone(storm: &mut Storm) -> (Spot, Vec<Spot>, u64) {
     let at = storm.store();
     let peers = storm.stores.iter().filter(|peer| **peer != at);
-    let (from, for_ms) = (peers.cloned().collect(), storm.dice.within(2_000..16_000));
-    Some(if storm.dice.one_in(2) {
-        Fault::Cut {
-            from,
-            to: vec![at],
-            for_ms,
-        }
-    } else {
-        Fault::Isolate {
-            these: vec![at],
-            from,
-            for_ms,
-        }
-    })
+    let peers = peers.cloned().collect();
+    (at, peers, storm.dice.within(2_000..16_000))
 }
 
 /// A store node stands still with its clocks: when it goes on, it believes that no time has passed,

@@ -80,7 +80,7 @@ pub enum Fault {
     /// Everything between all machines takes up to this much longer, each message its own time:
     /// what goes over different streams is reordered.
     Delay { extra_us: u64, for_ms: u64 },
-    /// Everything that a machine hears takes this much longer to reach it.
+    /// What store nodes answer to a machine, or ask it, takes this much longer to reach it.
     Lag {
         at: Spot,
         extra_us: u64,

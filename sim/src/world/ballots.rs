@@ -49,7 +49,8 @@ impl Ballots {
                 });
             }
             if metrics.changed().await.is_err() {
-                return;
+                // The process is about to be found dead.
+                return std::future::pending().await;
             }
         }
     }
@@ -83,6 +84,6 @@ impl Ballots {
         }
         let left = disk.after_power_loss(LOG_FILE);
         let log = LogStore::open(Arc::new(left.mount()), LogOptions::default()).await;
-        Some(log.ok()?.vote())
+        Some(log.ok().and_then(|log| log.vote()))
     }
 }

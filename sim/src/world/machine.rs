@@ -7,18 +7,12 @@ use madsim::runtime::{Handle, NodeHandle};
 use madsim::task::NodeId;
 use tidegate_runtime::Host;
 use tidegate_runtime::disk::{Disk, SimDisk};
-use tidegate_runtime::sim::{Skew, set_damaged, set_region, set_skew};
+use tidegate_runtime::sim::{set_damaged, set_region, start_clocks, stop_clocks};
 use tokio::sync::oneshot;
 
 use super::witness::{Witness, now_us};
 use crate::dice::Dice;
 use crate::record::Kind;
-
-/// Clocks that stand still, as nearly as a simulated clock can.
-const STANDING: Skew = Skew {
-    rate_ppm: 1,
-    wall_offset_ms: 0,
-};
 
 /// A machine that runs a process of type `N`. Cheap to clone; clones are the same machine.
 pub(crate) struct Machine<N>(Arc<Inner<N>>);
@@ -73,7 +67,7 @@ pub(crate) trait Breakable {
     fn unpause(&self);
     /// The machine stands still, its clocks too.
     fn suspend(&self);
-    /// Whatever stood still goes on, with sound clocks.
+    /// Whatever stood still goes on.
     fn resume(&self);
     /// Starts the machine again after a while.
     fn back_after(&self, length_ms: u64);
@@ -216,14 +210,13 @@ impl<N: Send + 'static> Breakable for Machine<N> {
     }
 
     fn suspend(&self) {
-        // No timer is set on clocks that stand still: whatever would do so stands still itself.
         self.0.suspended.store(true, Ordering::Relaxed);
         Handle::current().pause(self.id());
-        set_skew(self.id(), STANDING);
+        stop_clocks(self.id());
     }
 
     fn resume(&self) {
-        set_skew(self.id(), Skew::NONE);
+        start_clocks(self.id());
         self.0.suspended.store(false, Ordering::Relaxed);
         self.unpause();
     }
