@@ -85,7 +85,12 @@ pub(super) fn what_was_given_up_is_lost(t: &Transition<'_>) -> Result<(), Violat
             continue;
         };
         let before = t.before.sessions().get(session);
-        let now = |event: &Event| matches!(event, Event::SessionWrittenOff { session: given_up, .. } if given_up == session);
+        let now = |event: &Event| {
+            let Event::SessionWrittenOff { session: lost, .. } = event else {
+                return false;
+            };
+            lost == session
+        };
         let given_up = before.is_some_and(|s| matches!(s.status, SessionStatus::WrittenOff { .. }))
             || t.events().iter().any(now);
         ensure(!given_up, "WAVE-3", || {
