@@ -39,6 +39,7 @@ pub(crate) async fn serve(
         link,
         writes: serving.writes.clone(),
         reads: serving.reads.clone(),
+        log: serving.log.clone(),
         state: serving.state.clone(),
     })
     .max_decoding_message_size(FRAME_BYTES_MAX)

@@ -113,7 +113,7 @@ impl Link {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::time::Duration;
     use tidegate_runtime::disk::SimDisk;
@@ -133,7 +133,7 @@ mod tests {
         }
     }
 
-    fn link(me: NodeId, origin: &str) -> Link {
+    pub(in crate::network) fn link(me: NodeId, origin: &str) -> Link {
         let disk = SimDisk::new().mount();
         let room = Rt::new(1).block_on(Room::new(Arc::new(disk), 0)).unwrap();
         Link::new(me, origin, Arc::new(Noon), Arc::default(), Arc::new(room))

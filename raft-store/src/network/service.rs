@@ -15,7 +15,7 @@ use super::message::{self, Call, Reply};
 use super::snapshot;
 use crate::api::{ReadIndexes, Writes};
 use crate::room::Level;
-use crate::storage::StateStore;
+use crate::storage::{LogStore, StateStore};
 use crate::types::{Raft, TypeConfig};
 
 /// Answers the other nodes of the group.
@@ -24,6 +24,7 @@ pub(crate) struct RaftService {
     pub(crate) link: Link,
     pub(crate) writes: Writes,
     pub(crate) reads: ReadIndexes,
+    pub(crate) log: LogStore,
     pub(crate) state: StateStore,
 }
 
@@ -79,7 +80,8 @@ impl raft_server::Raft for RaftService {
         &self,
         request: Request<Streaming<Frame>>,
     ) -> Result<Response<Frame>, Status> {
-        snapshot::receive(&self.raft, &self.state, &self.link, request.into_inner())
+        let storage = (&self.log, &self.state);
+        snapshot::receive(&self.raft, storage, &self.link, request.into_inner())
             .await
             .map(Response::new)
     }

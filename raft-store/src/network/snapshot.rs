@@ -24,7 +24,7 @@ use super::link::Link;
 use super::message::{self, Call, Reply};
 use super::peer::{Peer, PeerError};
 use super::service::{malformed, refuse_link, stopped};
-use crate::storage::{Pieces, StateError, StateStore};
+use crate::storage::{LogStore, Pieces, StateError, StateStore};
 use crate::types::{Raft, Snapshot, TypeConfig, Vote};
 
 /// How long a peer may take to verify and install what it received.
@@ -142,7 +142,7 @@ fn piece_frames(pieces: Pieces) -> impl Stream<Item = Frame> + Send + 'static {
 /// Receives a snapshot and installs it.
 pub(super) async fn receive(
     raft: &Raft,
-    state: &StateStore,
+    (log, state): (&LogStore, &StateStore),
     link: &Link,
     mut frames: Streaming<Frame>,
 ) -> Result<Frame, Status> {
@@ -166,13 +166,27 @@ pub(super) async fn receive(
     }
     let (meta, snapshot) = on_disk(move || receiving.finish()).await?;
     let snapshot = Snapshot { meta, snapshot };
-    let response = raft
-        .install_full_snapshot(vote, snapshot)
-        .await
-        .map_err(|fatal| stopped(&fatal))?;
+    let response = install(raft, log, vote, snapshot).await?;
     Ok(link.seal(from, |out| {
         message::encode_snapshot_response(&response, out);
     }))
+}
+
+/// Installs a snapshot, and answers when everything up to its last entry is durable.
+///
+/// openraft answers at once if this node has committed all that is in the snapshot, although the
+/// entries may still be on their way to its disk. The leader would count copies that a loss of power
+/// takes away, and then send what the node cannot append, until another one leads. (COPY-1)
+async fn install(
+    raft: &Raft,
+    log: &LogStore,
+    vote: Vote,
+    snapshot: Snapshot,
+) -> Result<SnapshotResponse<TypeConfig>, Status> {
+    let installed = raft.install_full_snapshot(vote, snapshot).await;
+    let response = installed.map_err(|fatal| stopped(&fatal))?;
+    log.synced().await.map_err(|error| stopped(&error))?;
+    Ok(response)
 }
 
 async fn on_disk<T: Send + 'static>(
@@ -186,4 +200,73 @@ async fn on_disk<T: Send + 'static>(
         };
         WireError::refused(refusal, error.to_string()).into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::Config;
+    use openraft::impls::leader_id_std::LeaderId;
+    use openraft::raft::AppendEntriesRequest;
+    use openraft::storage::RaftSnapshotBuilder as _;
+    use tidegate_runtime::disk::{Disk, SimDisk};
+
+    use super::*;
+    use crate::network::link::tests::link;
+    use crate::network::peer::PeerFactory;
+    use crate::storage::rig::{entry, log_id, open_state_on, run};
+    use crate::storage::{LOG_FILE, LogOptions};
+    use crate::types::EntryPayload;
+
+    async fn open_log(disk: &Arc<dyn Disk>) -> LogStore {
+        let opened = LogStore::open(Arc::clone(disk), LogOptions::default()).await;
+        opened.unwrap()
+    }
+
+    /// Found by the simulator (seed 175295178000944): entries that are committed elsewhere are
+    /// applied before this node has synced them, and a snapshot of no more than these is answered
+    /// without being installed.
+    #[test]
+    fn a_snapshot_is_answered_when_what_it_covers_is_durable() {
+        let link = link(1, "a/b");
+        run(async {
+            let disk = SimDisk::new();
+            let mounted: Arc<dyn Disk> = Arc::new(disk.mount());
+            let log = open_log(&mounted).await;
+            let state = open_state_on(mounted).await.unwrap();
+            let factory = PeerFactory::new(link, log.clone());
+            let config = Arc::new(Config::default());
+            let raft = Raft::new(1, config, factory, log.clone(), state.clone());
+            let raft = raft.await.unwrap();
+            let vote = Vote {
+                leader_id: LeaderId {
+                    term: 1,
+                    voted_for: 2,
+                },
+                committed: true,
+            };
+            disk.set_sync_delay(Duration::from_millis(300));
+            let append = AppendEntriesRequest {
+                vote,
+                prev_log_id: None,
+                entries: (0..3).map(|n| entry(n, EntryPayload::Blank)).collect(),
+                leader_commit: Some(log_id(2)),
+            };
+            let appended = {
+                let raft = raft.clone();
+                tokio::spawn(async move { raft.append_entries(append).await })
+            };
+            while state.position().applied != Some(log_id(2)) {
+                assert!(!appended.is_finished(), "the entries are applied before");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let snapshot = state.clone().build_snapshot().await.unwrap();
+            assert_eq!(snapshot.meta.last_log_id, Some(log_id(2)));
+            install(&raft, &log, vote, snapshot).await.unwrap();
+            let left: Arc<dyn Disk> = Arc::new(disk.after_power_loss(LOG_FILE).mount());
+            let left = open_log(&left).await;
+            assert_eq!(left.last(), Some(log_id(2)));
+            appended.await.unwrap().unwrap();
+            raft.shutdown().await.unwrap();
+        });
+    }
 }

@@ -10,7 +10,7 @@ mod feed;
 mod identity;
 mod log;
 #[cfg(test)]
-mod rig;
+pub(crate) mod rig;
 mod snapshot;
 mod state;
 

@@ -30,7 +30,7 @@ impl Dice {
     }
 }
 
-pub(super) fn run<T>(test: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     Rt::new(1).block_on(test)
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn open_state(disk: &SimDisk) -> Result<StateStore, StateError>
     open_state_on(Arc::new(disk.mount())).await
 }
 
-pub(super) async fn open_state_on(disk: Arc<dyn Disk>) -> Result<StateStore, StateError> {
+pub(crate) async fn open_state_on(disk: Arc<dyn Disk>) -> Result<StateStore, StateError> {
     let options = StateOptions {
         page_cache_bytes: 1 << 20,
         unsynced_bytes_max: 20_000,
@@ -55,14 +55,14 @@ pub(super) async fn open_state_on(disk: Arc<dyn Disk>) -> Result<StateStore, Sta
     StateStore::open(disk, &identity(), options).await
 }
 
-pub(super) fn log_id(index: u64) -> LogId {
+pub(crate) fn log_id(index: u64) -> LogId {
     LogId {
         leader_id: CommittedLeader { term: 1 },
         index,
     }
 }
 
-pub(super) fn entry(index: u64, payload: EntryPayload) -> Entry {
+pub(crate) fn entry(index: u64, payload: EntryPayload) -> Entry {
     Entry {
         log_id: log_id(index),
         payload,

@@ -161,6 +161,12 @@ impl LogStore {
         self.shared.view().vote
     }
 
+    /// The last entry, durable or about to be, or the last one purged if none is left.
+    #[must_use]
+    pub fn last(&self) -> Option<LogId> {
+        self.shared.view().last
+    }
+
     /// Why the log takes no more writes, or `None` while it does.
     #[must_use]
     pub fn poisoned(&self) -> Option<Poison> {
@@ -172,6 +178,16 @@ impl LogStore {
         self.requests.closed().await;
         let poison = self.poisoned();
         poison.map_or_else(|| writer_gone().to_string(), |poison| poison.reason)
+    }
+
+    /// Waits until all entries and votes asked for so far are durable.
+    ///
+    /// # Errors
+    /// The last writes failed.
+    pub(crate) async fn synced(&self) -> io::Result<()> {
+        let (done, synced) = oneshot::channel();
+        self.send(&mut self.shared.view(), Vec::new(), Done::Answer(done))?;
+        synced.await.map_err(|_| writer_gone())?
     }
 
     /// Waits until everything asked for so far is durable, ends the writer, and closes the file.
