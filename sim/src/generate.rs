@@ -36,7 +36,7 @@ const CLASSES: [(u64, Make); 31] = [
     (1, flap),
     (1, loss),
     (1, delay),
-    (1, slow_disk),
+    (2, slow_disk),
     (1, fail_sync),
     (2, tear_power),
     (1, flip_bit),
@@ -103,6 +103,8 @@ struct Storm {
     stores: Vec<Spot>,
     decisions: Vec<Spot>,
     ruined: usize,
+    /// The last one whose disk was slowed down, until it crashes.
+    slowed: Option<Spot>,
     /// Store nodes that operators want to vote.
     voters: Vec<Spot>,
 }
@@ -124,6 +126,7 @@ impl Storm {
             stores: stores.iter().map(|store| Spot::store(store.id)).collect(),
             decisions: (1..=world.decision_nodes()).map(Spot::decision).collect(),
             ruined: 0,
+            slowed: None,
             voters: stores
                 .iter()
                 .filter(|store| store.voter)
@@ -193,8 +196,16 @@ impl Storm {
     }
 }
 
+/// Often where a disk is slow: much is not synced there, and whatever had its answer before that is
+/// lost.
 fn crash(storm: &mut Storm) -> Option<Fault> {
-    let (at, for_ms) = (storm.someone(), storm.lasting());
+    let slowed = if storm.dice.one_in(2) {
+        storm.slowed.take()
+    } else {
+        None
+    };
+    let at = slowed.unwrap_or_else(|| storm.someone());
+    let for_ms = storm.lasting();
     Some(Fault::Crash { at, for_ms })
 }
 
@@ -294,6 +305,7 @@ fn delay(storm: &mut Storm) -> Option<Fault> {
 fn slow_disk(storm: &mut Storm) -> Option<Fault> {
     let (at, for_ms) = (storm.store(), storm.lasting());
     let sync_us = storm.dice.within(10_000..800_000);
+    storm.slowed = Some(at.clone());
     Some(Fault::SlowDisk {
         at,
         sync_us,

@@ -6,6 +6,7 @@
 
 mod apply_1;
 mod chain;
+mod copy_1;
 mod dec_1;
 mod degr_1;
 mod domain;
@@ -24,7 +25,7 @@ mod watch;
 mod wave_2;
 mod wave_3;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_decision::engine::Mode;
 use tidegate_domain::{Event, Outcome};
@@ -193,6 +194,20 @@ pub enum Seen<'a> {
         /// later term.
         forgetful: &'a BTreeSet<u64>,
     },
+    /// What a leader counts of the others' copies.
+    Counted {
+        /// By node, term and index of the last committed entry of which it has a copy.
+        copies: &'a BTreeMap<u64, (u64, u64)>,
+    },
+    /// A store node has started on a sound disk.
+    Restarted {
+        /// The node.
+        node: u64,
+        /// The same, by its lane.
+        lane: &'a str,
+        /// Term and index of the last entry that it has for good, in its log or applied.
+        left: Option<(u64, u64)>,
+    },
     /// All faults are over.
     Healed {
         /// By when, in µs of simulated time, everything must have made progress.
@@ -291,6 +306,7 @@ impl Panel {
             Box::new(degr_1::Degr1),
             Box::new(dec_1::Dec1::default()),
             Box::new(vote_1::Vote1::default()),
+            Box::new(copy_1::Copy1::default()),
         ];
         Self {
             chain: Chain::new(origin, incarnation),

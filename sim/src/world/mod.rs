@@ -3,9 +3,11 @@
 mod auditor;
 mod ballots;
 mod client;
+mod copies;
 mod decision;
 mod device;
 mod devices;
+mod disks;
 pub(crate) mod machine;
 pub(crate) mod network;
 mod probe;
@@ -21,10 +23,10 @@ use std::time::Duration;
 use madsim::task::NodeId;
 use tidegate_runtime::sim::set_way;
 
-use self::ballots::Ballots;
 use self::client::{Client, Crew, Roll};
 use self::decision::Decision;
 use self::devices::Pool;
+use self::disks::Disks;
 use self::machine::{Breakable, Machine};
 use self::network::Network;
 use self::store::Store;
@@ -47,7 +49,7 @@ pub(crate) struct World {
     /// Store machines by number; those that were replaced stay, switched off.
     stores: Arc<Mutex<BTreeMap<u64, Store>>>,
     roll: Roll,
-    ballots: Ballots,
+    disks: Disks,
     decisions: Arc<Mutex<Vec<Decision>>>,
     pools: Vec<Pool>,
     clients: Vec<Client>,
@@ -72,9 +74,9 @@ impl World {
         }
         let specs = spec.stores();
         let founders: Vec<StoreSpec> = specs.iter().filter(|store| store.voter).cloned().collect();
-        let ballots = Ballots::default();
+        let disks = Disks::default();
         let build = |store: &StoreSpec| {
-            let built = Store::build(store.clone(), &spec, &founders, (&witness, &ballots));
+            let built = Store::build(store.clone(), &spec, &founders, (&witness, &disks));
             (store.id, built)
         };
         let stores = specs.iter().map(build).collect();
@@ -86,7 +88,7 @@ impl World {
             network: Network::new(),
             stores: Arc::new(Mutex::new(stores)),
             roll: Arc::new(Mutex::new(roll)),
-            ballots,
+            disks,
             decisions: Arc::default(),
             pools: Vec::new(),
             clients: Vec::new(),
@@ -288,7 +290,7 @@ impl World {
             roll.insert(spec.id, wanted(&spec));
             spec
         };
-        let observers = (&self.witness, &self.ballots);
+        let observers = (&self.witness, &self.disks);
         let new = Store::build(spec.clone(), &self.spec, &[], observers);
         self.lock().insert(spec.id, new);
         let why = format!("lost its disk; s{} takes its place", spec.id);

@@ -16,9 +16,10 @@ use tidegate_runtime::Host;
 use tidegate_runtime::disk::SimDisk;
 use tidegate_runtime::sim::contain;
 
-use super::ballots::Ballots;
+use super::disks::Disks;
 use super::machine::{Breakable as _, Machine, Process};
 use super::witness::Witness;
+use super::{ballots, copies};
 use crate::oracle::Seen;
 use crate::record::Kind;
 use crate::schedule::{StoreSpec, WorldSpec};
@@ -49,7 +50,7 @@ struct Boot {
     disk: SimDisk,
     process: Process<Node>,
     witness: Witness,
-    ballots: Ballots,
+    disks: Disks,
 }
 
 pub(crate) fn address(id: u64) -> SocketAddr {
@@ -70,7 +71,7 @@ impl Store {
         spec: StoreSpec,
         world: &WorldSpec,
         founders: &[StoreSpec],
-        (witness, ballots): (&Witness, &Ballots),
+        (witness, disks): (&Witness, &Disks),
     ) -> Self {
         let disk = SimDisk::new();
         disk.set_sync_delay(Duration::from_micros(world.sync_us));
@@ -82,12 +83,12 @@ impl Store {
             disk: disk.clone(),
             process: process.clone(),
             witness: witness.clone(),
-            ballots: ballots.clone(),
+            disks: disks.clone(),
         });
         let life = move || Arc::clone(&boot).run();
         let place = (address(spec.id), spec.region.as_str());
         let machine = Machine::build(&lane, place, disk, process, life);
-        ballots.enter(spec.id, machine.id(), machine.disk());
+        disks.enter(spec.id, machine.id(), machine.disk());
         Self {
             machine,
             spec,
@@ -174,20 +175,31 @@ impl Boot {
             Ok(listener) => listener,
             Err(error) => return refuse(&error.to_string()),
         };
+        let left = self.disks.after_power_loss(self.config.node_id).await;
         let (config, keys) = (self.config.clone(), self.keys.clone());
         let node = match Node::start(config, keys, listener, host.clone()).await {
             Ok(node) => node,
             Err(error) => return refuse(&error.to_string()),
         };
         let (state, raft) = (node.state().clone(), node.raft().clone());
+        let position = state.position();
         let stopped = self.process.serves(node, &host);
-        let entries = state.position().entries;
+        let entries = position.entries;
         self.witness.note(&self.lane, Kind::Started { entries });
+        if let Some(left) = left {
+            self.witness.see(&Seen::Restarted {
+                node: self.config.node_id,
+                lane: &self.lane,
+                // A snapshot may be installed for good before the log is cut behind it.
+                left: left.last.max(position.applied).as_ref().map(copies::place),
+            });
+        }
         tokio::select! {
             biased;
             _ = stopped => self.stop().await,
             () = self.watch(&state) => {}
-            () = self.ballots.watch(&self.witness, &self.lane, &raft) => {}
+            () = ballots::watch(&self.disks, &self.witness, &self.lane, &raft) => {}
+            () = copies::watch(&self.witness, &raft) => {}
         }
     }
 
