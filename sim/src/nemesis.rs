@@ -213,7 +213,7 @@ impl Nemesis {
             return;
         }
         let nemesis = self.clone();
-        drop(madsim::task::spawn(async move {
+        self.world.errands.spawn(async move {
             // It stops when it has done so, and that may be after everything else is healed.
             while at.is_up() {
                 madsim::time::sleep(STOPPED_EVERY).await;
@@ -224,7 +224,7 @@ impl Nemesis {
                 at.kill();
                 at.back_after(wait_ms);
             }
-        }));
+        });
     }
 
     /// The power fails at some change of the disk, or never if it has nothing to do.
@@ -232,7 +232,7 @@ impl Nemesis {
         let machine = store.machine;
         machine.disk().fail_power_after(after);
         let nemesis = self.clone();
-        drop(madsim::task::spawn(async move {
+        self.world.errands.spawn(async move {
             let gives_up = now_us() + for_ms * 1_000;
             while !machine.lost_power() {
                 if now_us() > gives_up || nemesis.is_over() {
@@ -241,7 +241,7 @@ impl Nemesis {
                 madsim::time::sleep(FUSE_EVERY).await;
             }
             nemesis.crash(&machine, for_ms);
-        }));
+        });
     }
 
     fn transfer(&self, to: &Spot) {
@@ -264,7 +264,7 @@ impl Nemesis {
 
     fn flap(&self, links: Vec<(NodeId, NodeId)>, period_ms: u64, for_ms: u64) {
         let nemesis = self.clone();
-        drop(madsim::task::spawn(async move {
+        self.world.errands.spawn(async move {
             let network = &nemesis.world.network;
             let ends = now_us() + for_ms * 1_000;
             while now_us() < ends && !nemesis.is_over() {
@@ -273,20 +273,20 @@ impl Nemesis {
                 network.mend(cut);
                 madsim::time::sleep(ms(period_ms / 2)).await;
             }
-        }));
+        });
     }
 
     /// Mends something after a while.
     fn later(&self, for_ms: u64, what: &str, mend: impl FnOnce(&Self) + Send + 'static) {
         let (nemesis, what) = (self.clone(), what.to_owned());
-        drop(madsim::task::spawn(async move {
+        self.world.errands.spawn(async move {
             madsim::time::sleep(ms(for_ms)).await;
             if nemesis.is_over() {
                 return;
             }
             mend(&nemesis);
             nemesis.world.witness.note("world", Kind::Mended { what });
-        }));
+        });
     }
 
     fn is_over(&self) -> bool {

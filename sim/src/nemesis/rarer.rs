@@ -12,10 +12,10 @@ impl Nemesis {
         match fault {
             Fault::SnapshotTwice { at, apart_ms } => self.at(&at, |store| {
                 snapshot(&store);
-                drop(madsim::task::spawn(async move {
+                self.world.errands.spawn(async move {
                     madsim::time::sleep(ms(apart_ms)).await;
                     snapshot(&store);
-                }));
+                });
             }),
             Fault::FailIo { at, reads, after } => self.at(&at, |store| {
                 let disk = store.machine.disk();

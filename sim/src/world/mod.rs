@@ -8,6 +8,7 @@ mod decision;
 mod device;
 mod devices;
 mod disks;
+mod errands;
 pub(crate) mod machine;
 pub(crate) mod network;
 mod probe;
@@ -27,6 +28,7 @@ use self::client::{Client, Crew, Roll};
 use self::decision::Decision;
 use self::devices::Pool;
 use self::disks::Disks;
+use self::errands::Errands;
 use self::machine::{Breakable, Machine};
 use self::network::Network;
 use self::store::Store;
@@ -55,8 +57,7 @@ pub(crate) struct World {
     clients: Vec<Client>,
     /// Operators send every command twice.
     twice: Arc<AtomicBool>,
-    /// The run is over.
-    over: Arc<AtomicBool>,
+    pub(crate) errands: Errands,
     crew: Option<Crew>,
 }
 
@@ -93,12 +94,12 @@ impl World {
             pools: Vec::new(),
             clients: Vec::new(),
             twice: Arc::default(),
-            over: Arc::default(),
+            errands: Errands::default(),
             crew: None,
             spec: Arc::new(spec),
             witness,
         };
-        drop(madsim::task::spawn(look_after(world.clone())));
+        world.errands.spawn(look_after(world.clone()));
         let places: Vec<String> = world.spec.regions.iter().map(|r| r.name.clone()).collect();
         let operators = Operators::new(seed).of_places(&places);
         let crew = Arc::clone(world.crew.insert(Arc::new(Mutex::new(operators))));
@@ -323,12 +324,15 @@ impl World {
         }
     }
 
-    /// Switches everything off. Without it a run's tasks keep each other, and its disks, for ever.
+    /// Switches everything off. Without it a run's tasks keep each other, and its disks, for ever:
+    /// whatever still waits when the executor goes is queued once more, and nobody takes it.
     pub(crate) async fn end(&self) {
-        self.over.store(true, Ordering::Relaxed);
-        let stores: Vec<NodeId> = self.lock().values().map(|s| s.machine.id()).collect();
-        for id in stores.iter().copied().chain(self.everyone_but(&stores)) {
-            madsim::runtime::Handle::current().kill(id);
+        self.errands.end();
+        let stores: Vec<Store> = self.lock().values().cloned().collect();
+        stores.iter().for_each(|store| store.machine.kill());
+        self.decisions().iter().for_each(Breakable::kill);
+        for client in &self.clients {
+            madsim::runtime::Handle::current().kill(client.machine().id());
         }
         // Tasks are dropped when their turn comes.
         madsim::time::sleep(LOOK_EVERY * 2).await;
@@ -378,7 +382,7 @@ fn wanted(store: &StoreSpec) -> Wanted {
 
 /// Looks after every machine, for as long as the run lasts.
 async fn look_after(world: World) {
-    while !world.over.load(Ordering::Relaxed) {
+    loop {
         for store in world.members() {
             store.look_after(&world.witness);
             if store.machine.refused() && store.machine.is_ruined() {
