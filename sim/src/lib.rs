@@ -22,6 +22,8 @@
 //!
 //! Architecture invariant: an oracle sees only what the world tells it, never what a fault was.
 
+#[cfg(madsim)]
+mod aborts;
 pub mod corpus;
 pub mod coverage;
 pub mod dice;

@@ -10,6 +10,7 @@ use tidegate_domain::testing::Fleet;
 use tidegate_mutant::{Mutant, switch};
 use tidegate_runtime::sim::{clear_damaged, clear_skew, clear_ways};
 
+use crate::aborts::in_own_thread;
 use crate::coverage::Coverage;
 use crate::nemesis::Nemesis;
 use crate::oracle::{Seen, Violation};
@@ -38,6 +39,9 @@ pub struct Report {
     pub coverage: Coverage,
     /// Check-ins that were answered.
     pub answers: u64,
+    /// It ended before its time: a database panicked within a panic over a damaged page, and a real
+    /// process would have been gone.
+    pub cut_short: bool,
     /// Simulated time.
     pub simulated: Duration,
     /// Real time.
@@ -66,7 +70,7 @@ impl fmt::Display for Report {
         write!(
             f,
             "{} records, {} entries, {} check-ins, {:.0} s simulated in {:.2} s ({:.0}x), CPU \
-             {:.2} s ({:.0}x), trace {}",
+             {:.2} s ({:.0}x), trace {}{}",
             self.trace.records().len(),
             self.entries,
             self.answers,
@@ -76,6 +80,11 @@ impl fmt::Display for Report {
             self.cpu.as_secs_f64(),
             self.cpu_speed(),
             &self.trace.hash()[..16],
+            if self.cut_short {
+                ", cut short by a damaged disk"
+            } else {
+                ""
+            },
         )
     }
 }
@@ -88,10 +97,6 @@ pub fn run(schedule: Schedule) -> Report {
 
 /// Runs a schedule with a known bug switched on.
 #[must_use]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "outside the simulator: a fresh thread and real time for each run"
-)]
 pub fn run_with(schedule: Schedule, mutant: Option<Mutant>) -> Report {
     let witness = Witness::new(Fleet::ORIGIN, INCARNATION);
     let began = std::time::Instant::now();
@@ -106,15 +111,18 @@ pub fn run_with(schedule: Schedule, mutant: Option<Mutant>) -> Report {
             runtime.block_on(story(schedule, witness))
         }
     };
-    let (ended, cpu) = std::thread::spawn(move || {
+    let ended = in_own_thread(move || {
         let ended = std::panic::catch_unwind(AssertUnwindSafe(simulation));
         clear_skew();
         clear_ways();
         clear_damaged();
         (ended, thread_cpu())
-    })
-    .join()
-    .unwrap_or_else(|panic| (Err(panic), Duration::ZERO));
+    });
+    let cut_short = ended.as_ref().is_err_and(|abort| abort.contained);
+    let (ended, cpu) = match ended {
+        Ok((ended, cpu)) => (ended.map_err(|panic| said(panic.as_ref())), cpu),
+        Err(_) => (Err("a panic within a panic".to_owned()), began.elapsed()),
+    };
     let Told {
         trace,
         mut violations,
@@ -123,10 +131,11 @@ pub fn run_with(schedule: Schedule, mutant: Option<Mutant>) -> Report {
     } = witness.told();
     let simulated = match ended {
         Ok(simulated) => simulated,
-        Err(panic) => {
-            let detail = said(panic.as_ref());
-            let id = "PANIC";
-            violations.push(Violation { id, detail });
+        Err(detail) => {
+            if !cut_short {
+                let id = "PANIC";
+                violations.push(Violation { id, detail });
+            }
             let last = trace.records().last().map_or(0, |record| record.at_us);
             Duration::from_micros(last)
         }
@@ -137,6 +146,7 @@ pub fn run_with(schedule: Schedule, mutant: Option<Mutant>) -> Report {
         entries,
         coverage: witness.coverage(),
         answers,
+        cut_short,
         simulated,
         took: began.elapsed(),
         cpu,

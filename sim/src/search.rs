@@ -182,6 +182,7 @@ mod tests {
             violations: breaks(seed).then_some(violation).into_iter().collect(),
             entries: 3,
             answers: 5,
+            cut_short: false,
             simulated: Duration::from_secs(42),
             took: Duration::ZERO,
             cpu: Duration::from_secs(1),

@@ -1,7 +1,7 @@
 //! Nodes whose disk holds what nobody wrote. A database that meets it may panic; in a real process
 //! that ends the blocking call and not the world.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,6 +11,8 @@ use madsim::task::NodeId;
 thread_local! {
     // One simulation owns one thread.
     static DAMAGED: RefCell<BTreeSet<NodeId>> = const { RefCell::new(BTreeSet::new()) };
+    /// What runs now is a call on such a disk.
+    static CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// From now on the disk of `node` is not to be believed: panics in its blocking calls stay there.
@@ -38,8 +40,16 @@ pub fn contain<T>(node: NodeId, work: impl FnOnce() -> T) -> io::Result<T> {
     if !is_damaged(node) {
         return Ok(work());
     }
-    catch_unwind(AssertUnwindSafe(work))
-        .map_err(|_| io::Error::other("a call on a damaged disk panicked"))
+    CONTAINED.set(true);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    CONTAINED.set(false);
+    done.map_err(|_| io::Error::other("a call on a damaged disk panicked"))
+}
+
+/// Whether what runs on this thread now is a call on a damaged disk, and a panic no bug.
+#[must_use]
+pub fn is_contained() -> bool {
+    CONTAINED.get()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ pub mod watch;
 mod way;
 
 pub use channel::{SimMpsc, SimMutex, SimOneshot};
-pub use damage::{clear_damaged, contain, is_damaged, set_damaged};
+pub use damage::{clear_damaged, contain, is_contained, is_damaged, set_damaged};
 pub use runtime::{SimInstant, SimRng, SimRuntime};
 pub use skew::{Skew, clear_skew, set_skew, start_clocks, stop_clocks};
 pub use watch::FifoWatch;
