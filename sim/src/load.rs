@@ -26,6 +26,9 @@ use crate::dice::Dice;
 const VALID_MS: u64 = 1_800_000;
 /// Most commands that are kept to be sent again by somebody who overheard them.
 const OVERHEARD_MAX: usize = 64;
+/// Most variants, and most releases, that are registered, and most rollouts that are under way at
+/// once: a fleet of some size, however long the run. No run of a minute comes that far.
+const FLEET_MAX: usize = 100;
 const REGIONS: [&str; 3] = ["a", "b", "c"];
 
 /// The operators of a fleet, with all keys in one hand.
@@ -139,8 +142,8 @@ impl Operators {
             return self.hostile();
         }
         let draft = match self.dice.below(24) {
-            0..=1 => self.variant(),
-            2..=4 => self.release(),
+            0..=1 if self.fleet.state.variants().len() < FLEET_MAX => self.variant(),
+            2..=4 if self.fleet.state.releases().len() < FLEET_MAX => self.release(),
             5..=7 => self.stop(),
             8 => self.floor(),
             9 if self.dice.one_in(3) => self.rotation(1),
@@ -260,7 +263,7 @@ impl Operators {
         let Some(rollout) = self.dice.pick(&live).copied() else {
             return self.creation();
         };
-        if self.dice.one_in(5) {
+        if self.dice.one_in(5) && live.len() < FLEET_MAX {
             return self.creation();
         }
         let life = self.fleet.state.rollouts().get(&rollout);
