@@ -80,7 +80,8 @@ async fn a_peer_that_cannot_be_reached_is_tried_with_pauses() {
         }
     };
     let _ = tokio::time::timeout(Duration::from_secs(3), count).await;
-    // A heartbeat each 50 ms may try, and replication once in half a second.
-    assert!((1..200).contains(&attempts), "{attempts} attempts in 3 s");
+    // A heartbeat each 50 ms may try, and replication once in half a second, of two leaders if the
+    // machine is too busy for the first one. Without pauses there are thousands a second.
+    assert!((1..1_000).contains(&attempts), "{attempts} attempts in 3 s");
     cluster.stop().await;
 }
