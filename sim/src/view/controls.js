@@ -84,7 +84,8 @@ function head() {
   for (const title of ["expected", "measured", ""]) {
     titles.appendChild(document.createElement("th")).textContent = title;
   }
-  for (const { expected, measured, held } of run.rows) {
+  // What was missed comes first: the rest may have to be scrolled to.
+  for (const { expected, measured, held } of [...run.rows].sort((a, b) => a.held - b.held)) {
     const row = table.insertRow();
     row.insertCell().textContent = expected;
     row.insertCell().textContent = measured;
