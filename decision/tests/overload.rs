@@ -12,6 +12,9 @@ use tidegate_decision::config::NodeLimits;
 use tidegate_proto::v1::{DecisionMode, Verdict};
 
 const AT_ONCE: u64 = 400;
+/// How many crowds come before some of one must have met a full node: a machine with time to spare
+/// may answer each device before the next one's question arrives.
+const CROWDS_MAX: u64 = 50;
 /// What devices that are turned away wait at the least.
 const RETRY_MS_MIN: u64 = 30_000;
 
@@ -27,22 +30,27 @@ async fn above_the_limit_devices_are_told_to_come_again_and_counted() {
     let node = cluster.node_within(0, limits).await;
     until_ready(&node).await;
     let client = device(&node).await;
-    let crowd = (0..AT_ONCE).map(|n| {
-        let mut client = client.clone();
-        async move { ask(&mut client, check_in(&format!("d{n}"), "9.0.0")).await }
-    });
     let (mut told, mut retries) = (BTreeMap::<_, u64>::new(), BTreeSet::new());
-    for answer in futures::future::join_all(crowd).await {
-        assert_eq!(answer.mode(), DecisionMode::Fresh);
-        let [code] = codes(&answer)[..] else {
-            panic!("{answer:?}");
-        };
-        if code == "overloaded" {
-            assert_eq!(answer.verdict(), Verdict::Wait);
-            assert!(answer.retry_after_ms >= RETRY_MS_MIN, "{answer:?}");
-            retries.insert(answer.retry_after_ms);
+    for _ in 0..CROWDS_MAX {
+        let crowd = (0..AT_ONCE).map(|n| {
+            let mut client = client.clone();
+            async move { ask(&mut client, check_in(&format!("d{n}"), "9.0.0")).await }
+        });
+        for answer in futures::future::join_all(crowd).await {
+            assert_eq!(answer.mode(), DecisionMode::Fresh);
+            let [code] = codes(&answer)[..] else {
+                panic!("{answer:?}");
+            };
+            if code == "overloaded" {
+                assert_eq!(answer.verdict(), Verdict::Wait);
+                assert!(answer.retry_after_ms >= RETRY_MS_MIN, "{answer:?}");
+                retries.insert(answer.retry_after_ms);
+            }
+            *told.entry(code.to_owned()).or_default() += 1;
         }
-        *told.entry(code.to_owned()).or_default() += 1;
+        if retries.len() > 1 {
+            break;
+        }
     }
     assert!(told.len() > 1, "all were told the same: {told:?}");
     assert!(retries.len() > 1, "all are to come back at once: {told:?}");
