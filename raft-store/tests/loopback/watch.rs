@@ -232,10 +232,15 @@ async fn who_cannot_be_served_without_a_gap_is_told_to_resync() {
     assert_eq!(batch.from, entries - 5);
     assert!(batch.to > batch.from && batch.to - batch.from == batch.entries.len() as u64);
 
-    let _held = [
-        watch(&cluster, entries, 1).await,
-        watch(&cluster, entries, 1).await,
-    ];
+    // That the earlier ones are gone is noticed in time.
+    let held = async || loop {
+        match watch(&cluster, entries, 1).await {
+            Ok(updates) => break updates,
+            Err(refused) => assert_eq!(refused.refusal, Refusal::Overloaded, "{refused}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let _held = [held().await, held().await];
     let refused = watch(&cluster, entries, 1).await.unwrap_err();
     assert_eq!(refused.refusal, Refusal::Overloaded, "{refused}");
     assert!(refused.message.contains("2 watches are open"), "{refused}");
