@@ -185,9 +185,8 @@ impl LogStore {
     /// # Errors
     /// The last writes failed.
     pub(crate) async fn synced(&self) -> io::Result<()> {
-        let (done, synced) = oneshot::channel();
-        self.send(&mut self.shared.view(), Vec::new(), Done::Answer(done))?;
-        synced.await.map_err(|_| writer_gone())?
+        let synced = self.ask(&mut self.shared.view(), Vec::new())?;
+        synced.await
     }
 
     /// Waits until everything asked for so far is durable, ends the writer, and closes the file.
@@ -220,10 +219,10 @@ impl LogStore {
     fn ask(
         &self,
         view: &mut View,
-        op: Op,
+        ops: Vec<Op>,
     ) -> io::Result<impl Future<Output = io::Result<()>> + use<>> {
         let (done, answered) = oneshot::channel();
-        self.send(view, vec![op], Done::Answer(done))?;
+        self.send(view, ops, Done::Answer(done))?;
         Ok(async move { answered.await.map_err(|_| writer_gone())? })
     }
 }
@@ -251,7 +250,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        let saved = self.ask(&mut self.shared.view(), Op::Vote(*vote))?;
+        let saved = self.ask(&mut self.shared.view(), vec![Op::Vote(*vote)])?;
         saved.await?;
         // Readers see the vote only once it cannot be forgotten.
         self.shared.view().vote = Some(*vote);
@@ -300,7 +299,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let truncated = {
             let mut view = self.shared.view();
             let from = next_index(last.as_ref());
-            let truncated = self.ask(&mut view, Op::Truncate { from })?;
+            let truncated = self.ask(&mut view, vec![Op::Truncate { from }])?;
             view.cache.truncate(from);
             view.last = view.last.min(last).max(view.purged);
             view.generation += 1;
