@@ -41,3 +41,30 @@ impl Oracle for Copy1 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of a node whose copy of entry 61 of term 4 was counted, if this is left to it.
+    fn after(left: Option<(u64, u64)>) -> Verdict {
+        let chain = Chain::new("a/b", 1);
+        let mut oracle = Copy1::default();
+        for copy in [(4, 61), (3, 70)] {
+            let copies = BTreeMap::from([(5, copy)]);
+            oracle.see(0, &Seen::Counted { copies: &copies }, &chain)?;
+        }
+        let (node, lane) = (5, "s5");
+        oracle.see(1, &Seen::Restarted { node, lane, left }, &chain)
+    }
+
+    #[test]
+    fn a_copy_that_was_counted_must_be_left() {
+        for left in [None, Some((4, 54)), Some((3, 70))] {
+            assert!(after(left).is_err(), "{left:?}");
+        }
+        for left in [(4, 61), (4, 62), (5, 55)] {
+            assert_eq!(after(Some(left)), Ok(()), "{left:?}");
+        }
+    }
+}
