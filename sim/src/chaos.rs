@@ -233,13 +233,18 @@ fn rehearse(
         println!("  timeline: {}", file.display());
     }
     let sound = rows.iter().all(|row| row.held);
+    // What was expected of the whole run says nothing of a part.
+    let whole = expect.is_empty() || !report.cut_short;
+    if !whole {
+        println!("  NOT JUDGED: the run ended early, when a database died of a damaged page");
+    }
     if let (false, Some(folder)) = (sound, save) {
         let case = failed(&report, &rows, mutant, expect, schedule);
         let file = folder.join(case.file_name());
         keep(&case, &file)?;
         println!("  kept: {}", file.display());
     }
-    Ok(sound)
+    Ok(sound && whole)
 }
 
 fn failed(

@@ -44,6 +44,8 @@ pub struct Tally {
     pub answers: u64,
     /// Which states faults struck in, and what else happened.
     pub coverage: Coverage,
+    /// Runs of these that a damaged disk cut short.
+    pub cut_short: u64,
     /// Seeds that broke something, and what first.
     pub failures: Vec<(u64, Violation)>,
 }
@@ -51,6 +53,7 @@ pub struct Tally {
 impl Tally {
     fn add(&mut self, seed: u64, report: &Report) {
         self.seeds += 1;
+        self.cut_short += u64::from(report.cut_short);
         self.simulated += report.simulated;
         self.cpu += report.cpu;
         self.entries += report.entries;
@@ -70,7 +73,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{} seeds, {:.2} h simulated in {:.0} s ({:.0}x; {:.0}x for each second of CPU), {:.1} \
-             entries/s and {:.1} check-ins/s, {} failed",
+             entries/s and {:.1} check-ins/s, {} cut short, {} failed",
             self.seeds,
             simulated / 3_600.0,
             self.took.as_secs_f64(),
@@ -78,6 +81,7 @@ impl fmt::Display for Tally {
             speed(self.cpu),
             rate(self.entries),
             rate(self.answers),
+            self.cut_short,
             self.failures.len(),
         )
     }
