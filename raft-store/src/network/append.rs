@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt, stream};
 use openraft::OptionalSend;
 use openraft::errors::{NetworkError, RPCError};
 use openraft::network::RPCTypes;
-use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
+use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult};
 use tidegate_proto::v1::Frame;
 use tidegate_runtime::{Leg, Passing};
 use tonic::Streaming;
@@ -16,7 +16,7 @@ use tonic::Streaming;
 use super::message::{self, Call};
 use super::peer::{AppendReplies, Peer, PeerError};
 use crate::storage::LogStore;
-use crate::types::TypeConfig;
+use crate::types::{TypeConfig, Vote};
 
 /// How often, within the time a stream may be silent, its silence is looked at.
 const LOOKS_PER_TTL: u32 = 4;
@@ -43,6 +43,7 @@ where
     let Some(first) = input.next().await else {
         return Ok(Box::pin(stream::empty()));
     };
+    let vote = first.vote;
     let fail = |error| peer.raft_error(error, RPCTypes::AppendEntries);
     let (unanswered, ended) = (Arc::<AtomicU64>::default(), Arc::<OnceLock<u64>>::default());
     // The first may well have no entries for a peer that lags: a heartbeat, or news of a commit.
@@ -64,6 +65,7 @@ where
     let replies = Replies {
         frames: peer.way().stream(Leg::Back, frames),
         peer: peer.clone(),
+        vote,
         unanswered,
         ended,
         ttl,
@@ -97,6 +99,8 @@ fn needs_snapshot(after: u64) -> RPCError<TypeConfig> {
 /// The replies that still come.
 struct Replies {
     peer: Peer,
+    /// With which this node leads.
+    vote: Vote,
     frames: Passing<Streaming<Frame>>,
     /// Requests sent and not answered.
     unanswered: Arc<AtomicU64>,
@@ -111,7 +115,11 @@ impl Replies {
     /// The next reply and the rest; the first error ends the stream.
     async fn advance(this: Option<Self>) -> Option<(Item, Option<Self>)> {
         let mut this = this?;
-        match this.next().await {
+        let next = match this.next().await {
+            Ok(Some(result)) => this.counted(result).await.map(Some),
+            other => other,
+        };
+        match next {
             Ok(Some(result)) => Some((Ok(result), Some(this))),
             Ok(None) => {
                 let after = this.ended.get()?;
@@ -122,6 +130,21 @@ impl Replies {
                 Some((Err(error), None))
             }
         }
+    }
+
+    /// The result, unless it takes back what was counted on.
+    async fn counted(
+        &mut self,
+        result: StreamAppendResult<TypeConfig>,
+    ) -> Result<StreamAppendResult<TypeConfig>, PeerError> {
+        match &result {
+            Ok(last) => self.peer.acknowledged(&self.vote, last.as_ref()),
+            Err(StreamAppendError::Conflict(missing)) => {
+                self.peer.may_miss(&self.vote, missing, self.ttl).await?;
+            }
+            Err(StreamAppendError::HigherVote(_)) => {}
+        }
+        Ok(result)
     }
 
     async fn next(&mut self) -> Result<Option<StreamAppendResult<TypeConfig>>, PeerError> {
@@ -169,7 +192,7 @@ mod tests {
 
     use super::*;
     use crate::storage::LogOptions;
-    use crate::types::{CommittedLeader, Entry, EntryPayload, LogId, Proposal, Vote};
+    use crate::types::{CommittedLeader, Entry, EntryPayload, LogId, Proposal};
 
     fn log_id(index: u64) -> LogId {
         LogId {

@@ -33,6 +33,9 @@ pub(crate) enum Call {
     SnapshotStart,
     /// Nothing but what stands on the envelope.
     Hello,
+    /// The leader with this vote counted on this entry to be there, and it is not. Answered with
+    /// [`Reply::Hello`].
+    Lost(Vote, LogId),
 }
 
 /// The answer to a [`Call`]; failures travel as gRPC statuses instead.
@@ -67,6 +70,11 @@ impl Call {
             Self::Propose(command) => out.array(2)?.u8(5)?.bytes(command)?.ok(),
             Self::SnapshotStart => out.array(1)?.u8(6)?.ok(),
             Self::Hello => out.array(1)?.u8(7)?.ok(),
+            Self::Lost(vote, entry) => {
+                out.array(3)?.u8(8)?;
+                vote.encode(out)?;
+                entry.encode(out)
+            }
         });
     }
 
@@ -87,6 +95,7 @@ impl Call {
                 (5, 2) => Self::Propose(Bytes::copy_from_slice(from.bytes()?)),
                 (6, 1) => Self::SnapshotStart,
                 (7, 1) => Self::Hello,
+                (8, 3) => Self::Lost(Vote::decode(from)?, LogId::decode(from)?),
                 _ => return Err(decode::Error::message("unknown call").at(at)),
             };
             Ok(call)

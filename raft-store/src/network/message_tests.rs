@@ -62,6 +62,7 @@ fn calls() -> Vec<Call> {
         Call::Propose(Bytes::from_static(b"command")),
         Call::SnapshotStart,
         Call::Hello,
+        Call::Lost(vote(4), log_id(3, 9)),
     ]
 }
 

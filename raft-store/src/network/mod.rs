@@ -5,6 +5,7 @@
 //! | `link` | the header of every frame: version, cluster, from, to, wall clock |
 //! | `message` | what the frames carry, and its encoding |
 //! | `peer` | the calling side, as openraft wants it: [`Peer`] |
+//! | `counted` | what a leader counts on, and what follows when it is gone |
 //! | `append` | pipelined replication on one stream for each peer, and how a dead one is noticed |
 //! | `snapshot` | a snapshot, piece by piece |
 //! | `service` | the answering side |
@@ -15,6 +16,7 @@
 
 mod append;
 pub(crate) mod clocks;
+mod counted;
 pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod peer;

@@ -21,11 +21,12 @@ use tidegate_proto::v1::raft_client::RaftClient;
 use tidegate_runtime::{Leg, Way};
 use tonic::transport::Channel;
 
+use super::counted::{Counted, place};
 use super::link::Link;
 use super::message::{Call, Reply};
 use super::{FRAME_BYTES_MAX, append, channel, snapshot};
 use crate::storage::{LogStore, SnapshotData};
-use crate::types::{Member, NodeId, Snapshot, TypeConfig, Vote};
+use crate::types::{LogId, Member, NodeId, Snapshot, TypeConfig, Vote};
 
 /// Another node of the group, as one purpose sees it: replication, heartbeats, snapshots and
 /// client reads each have their own connection, so that none waits behind another's bytes.
@@ -37,6 +38,7 @@ pub(crate) struct Peer {
     pub(super) log: LogStore,
     connection: Arc<Mutex<Connection>>,
     addresses: Addresses,
+    counted: Counted,
 }
 
 /// Where a peer was when it was last called.
@@ -56,6 +58,7 @@ pub(crate) struct PeerFactory {
     link: Link,
     log: LogStore,
     addresses: Addresses,
+    counted: Counted,
 }
 
 /// Why a call to a peer failed.
@@ -81,6 +84,7 @@ impl PeerFactory {
             link,
             log,
             addresses: Addresses::default(),
+            counted: Counted::default(),
         }
     }
 
@@ -92,6 +96,7 @@ impl PeerFactory {
             log: self.log.clone(),
             connection: Arc::default(),
             addresses: Arc::clone(&self.addresses),
+            counted: self.counted.clone(),
         }
     }
 
@@ -186,6 +191,37 @@ impl Peer {
         Reply::decode(&body).map_err(|error| PeerError::Garbled(error.to_string()))
     }
 
+    /// The peer acknowledged all entries up to `last` to this node, which leads with `vote`.
+    pub(super) fn acknowledged(&self, vote: &Vote, last: Option<&LogId>) {
+        self.counted.note(self.id, vote, last);
+    }
+
+    /// The peer does not have the entry at `missing`. If it acknowledged it once, it is told, and
+    /// openraft is not: it knows no way on from there.
+    ///
+    /// # Errors
+    /// [`PeerError::Unreachable`] if the peer acknowledged it: it is no use any more.
+    pub(super) async fn may_miss(
+        &self,
+        vote: &Vote,
+        missing: &LogId,
+        ttl: std::time::Duration,
+    ) -> Result<(), PeerError> {
+        let Some(entry) = self.counted.lost(self.id, vote, missing) else {
+            return Ok(());
+        };
+        let lost = format!(
+            "node {} lost {}, which it had acknowledged: it must be replaced",
+            self.id,
+            place(&entry)
+        );
+        tracing::error!("{lost}");
+        if let Err(error) = self.call(&Call::Lost(*vote, entry), ttl).await {
+            tracing::warn!(id = self.id, %error, "it could not be told, and will be again");
+        }
+        Err(PeerError::Unreachable(lost))
+    }
+
     /// A call of openraft's, with its errors.
     async fn raft_call(
         &self,
@@ -238,11 +274,15 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let call = Call::Append(rpc);
-        let reply = self
-            .raft_call(call, RPCTypes::AppendEntries, &option)
-            .await?;
-        expect!(reply, Append)
+        let kind = RPCTypes::AppendEntries;
+        let (vote, before) = (rpc.vote, rpc.prev_log_id);
+        let reply = self.raft_call(Call::Append(rpc), kind, &option).await?;
+        let answer = expect!(reply, Append)?;
+        if let (AppendEntriesResponse::Conflict, Some(missing)) = (&answer, before) {
+            let told = self.may_miss(&vote, &missing, option.soft_ttl()).await;
+            told.map_err(|error| self.raft_error(error, kind))?;
+        }
+        Ok(answer)
     }
 
     async fn vote(
@@ -307,7 +347,12 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        snapshot::send(self, vote, snapshot, cancel, option.soft_ttl()).await
+        let last = snapshot.meta.last_log_id;
+        let answer = snapshot::send(self, vote, snapshot, cancel, option.soft_ttl()).await?;
+        if answer.vote == vote {
+            self.acknowledged(&vote, last.as_ref());
+        }
+        Ok(answer)
     }
 }
 

@@ -12,11 +12,11 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::link::{Link, LinkError};
 use super::message::{self, Call, Reply};
-use super::snapshot;
+use super::{counted, snapshot};
 use crate::api::{ReadIndexes, Writes};
 use crate::room::Level;
 use crate::storage::{LogStore, StateStore};
-use crate::types::{Raft, TypeConfig};
+use crate::types::{NodeId, Raft, TypeConfig};
 
 /// Answers the other nodes of the group.
 pub(crate) struct RaftService {
@@ -35,7 +35,7 @@ impl raft_server::Raft for RaftService {
     async fn call(&self, request: Request<Frame>) -> Result<Response<Frame>, Status> {
         let (from, body) = self.link.open(request.into_inner()).map_err(refuse_link)?;
         let call = Call::decode(&body).map_err(|error| malformed(&error))?;
-        let reply = self.answer(call).await?;
+        let reply = self.answer(from, call).await?;
         Ok(Response::new(self.link.seal(from, |out| reply.encode(out))))
     }
 
@@ -88,7 +88,7 @@ impl raft_server::Raft for RaftService {
 }
 
 impl RaftService {
-    async fn answer(&self, call: Call) -> Result<Reply, Status> {
+    async fn answer(&self, from: NodeId, call: Call) -> Result<Reply, Status> {
         let reply = match call {
             Call::Vote(request) => {
                 Reply::Vote(self.raft.vote(request).await.map_err(|e| stopped(&e))?)
@@ -112,6 +112,10 @@ impl RaftService {
             Call::SnapshotStart if self.link.level() < Level::Ample => return Err(no_room()),
             Call::SnapshotStart => Reply::SnapshotStart(self.state.position().entries),
             Call::Hello => Reply::Hello,
+            Call::Lost(vote, entry) => {
+                counted::answer_for((&self.log, &self.state), from, &vote, entry).await;
+                Reply::Hello
+            }
             Call::ReadIndex => Reply::ReadIndex(self.reads.as_leader().await?),
             Call::Propose(command) => Reply::Proposed(self.writes.as_leader(command).await?),
         };

@@ -9,7 +9,7 @@ use std::io;
 use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::disk::Disk;
 
-use super::{LOG_FILE, STATE_FILE, failed_sync};
+use super::{LOG_FILE, STATE_FILE, unsound};
 use crate::types::NodeId;
 
 /// File that holds the identity: text, so that a tired human can read it.
@@ -91,17 +91,16 @@ pub enum IdentityError {
         /// The first file that is missing.
         missing: &'static str,
     },
-    /// A sync failed here: what is read may not be on the disk.
+    /// A sync failed here, or something is gone that was acknowledged.
     #[error(
-        "a sync failed here ({what}): what this directory seems to hold may not be on the disk, and \
-         would be gone with the next loss of power. Remove node {node} from the cluster and add \
-         this machine under a new number, with an empty directory on a sound disk"
+        "the data directory is not to be trusted: {why}. Remove node {node} from the cluster and \
+         add this machine under a new number, with an empty directory on a sound disk"
     )]
-    FailedSync {
+    Unsound {
         /// The node.
         node: NodeId,
-        /// Which file, and what the system answered.
-        what: String,
+        /// What happened.
+        why: String,
     },
     /// There are databases but no identity: the identity was lost, or the directory is not ours.
     #[error("the data directory has {found} but no {IDENTITY_FILE} file; refusing to guess")]
@@ -128,9 +127,9 @@ impl Identity {
     /// [`IdentityError`] says whose the directory is, or what is missing from it.
     pub fn claim(&self, disk: &dyn Disk) -> Result<Claim, IdentityError> {
         let names = disk.names()?;
-        if let Some(what) = failed_sync::found(disk)? {
+        if let Some(why) = unsound::found(disk)? {
             let node = self.node;
-            return Err(IdentityError::FailedSync { node, what });
+            return Err(IdentityError::Unsound { node, why });
         }
         let databases = [LOG_FILE, STATE_FILE];
         let present = |name: &&str| names.iter().any(|found| found == name);

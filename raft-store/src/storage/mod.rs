@@ -5,7 +5,6 @@
 
 mod audit_body;
 pub mod codec;
-mod failed_sync;
 mod feed;
 mod identity;
 mod log;
@@ -13,14 +12,15 @@ mod log;
 pub(crate) mod rig;
 mod snapshot;
 mod state;
+mod unsound;
 
 pub use audit_body::{Asked, AuditBody, KIND_MEMBERSHIP, KIND_UNREADABLE};
-pub use failed_sync::FAILED_SYNC_FILE;
 pub use feed::{Batch, Position, PositionWatch};
 pub use identity::{Claim, FORMAT_VERSION, IDENTITY_FILE, Identity, IdentityError};
 pub use log::{LogOptions, LogStore, OpenLogError, Poison};
 pub use snapshot::{PIECE_BYTES, Pieces, SnapshotData, SnapshotReceiver};
 pub use state::{AuditEntry, StateError, StateOptions, StateStore, StateView};
+pub use unsound::UNSOUND_FILE;
 
 /// Raft's log and vote.
 pub const LOG_FILE: &str = "log.redb";

@@ -95,6 +95,37 @@ enum Hurt {
     State,
 }
 
+/// A new disk under an old number: the node itself cannot know, and its leader does. (ADR 0008)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_comes_back_without_what_it_acknowledged_stops_for_good() {
+    let mut cluster = Cluster::start(Shape::default()).await;
+    let command = cluster.variant(1).to_bytes();
+    accepted(&cluster.client().propose(command).await.unwrap());
+    let leader = cluster.leader().await;
+    let node = if leader == 3 { 2 } else { 3 };
+    let entries = cluster.node(leader).state().position().entries;
+    cluster.catch_up(node, entries).await;
+    cluster.cut_power(node).await;
+    let at = if leader == 3 { 1 } else { 2 };
+    cluster.disks[at] = SimDisk::new();
+    cluster.restart(node).await;
+    let why = tokio::time::timeout(PATIENCE, cluster.node(node).failed()).await;
+    let why = why.expect("the node ends");
+    let says = format!("was acknowledged to node {leader}, and what is left on the disk ends with");
+    assert!(why.contains(&says), "{why}");
+    cluster.nodes[at].take().unwrap().kill().await;
+    let listener = Listener::bind(cluster.configs[at].listen).unwrap();
+    let (config, host) = (cluster.configs[at].clone(), host(&cluster.disks[at]));
+    let again = Node::start(config, NodeKeys::default(), listener, host).await;
+    let refused = again.err().unwrap().to_string();
+    assert!(refused.contains(&why), "{refused}");
+    let advice = format!("Remove node {node} from the cluster");
+    assert!(refused.contains(&advice), "{refused}");
+    let command = cluster.variant(2).to_bytes();
+    accepted(&cluster.client().propose(command).await.unwrap());
+    cluster.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_single_node_keeps_what_it_acknowledged_across_restarts() {
     let shape = Shape {

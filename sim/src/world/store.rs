@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use madsim::task::NodeId;
 use openraft_rt::watch::WatchReceiver as _;
 use tidegate_domain::key::Role;
@@ -134,17 +135,9 @@ impl Store {
         }
     }
 
-    /// Why the process is no use any more, if it is so.
+    /// Why the process ended itself, if it did: what the binary waits for is asked at once.
     fn died(&self) -> Option<String> {
-        self.machine.with(|node| {
-            let metrics = node.raft().metrics();
-            let metrics = metrics.borrow_watched();
-            metrics
-                .running_state
-                .as_ref()
-                .err()
-                .map(ToString::to_string)
-        })?
+        self.machine.with(|node| node.failed().now_or_never())?
     }
 }
 

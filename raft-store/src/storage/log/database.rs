@@ -12,7 +12,7 @@ use tidegate_runtime::disk::Disk;
 use super::cache::{self, Cache};
 use super::{OpenLogError, next_index};
 use crate::storage::codec::{self, Record};
-use crate::storage::{LOG_FILE, failed_sync};
+use crate::storage::{LOG_FILE, unsound};
 use crate::types::{Entry, LogId, Vote};
 
 /// Raft index → record of the entry.
@@ -67,7 +67,7 @@ impl LogDatabase {
         disk: &Arc<dyn Disk>,
         page_cache_bytes: usize,
     ) -> Result<Self, OpenLogError> {
-        let file = failed_sync::open(disk, LOG_FILE)?;
+        let file = unsound::open(disk, LOG_FILE)?;
         disk.sync_names()?;
         let database = Database::builder()
             .set_cache_size(page_cache_bytes)

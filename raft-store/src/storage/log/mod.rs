@@ -27,6 +27,7 @@ use self::database::{LogDatabase, Op};
 pub use self::writer::Poison;
 use self::writer::{Done, Request};
 use super::codec::{self, CodecError};
+use super::unsound;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
 /// Sizes that a log is opened with.
@@ -85,6 +86,7 @@ pub struct LogStore {
 struct Shared {
     view: Mutex<View>,
     database: LogDatabase,
+    disk: Arc<dyn Disk>,
 }
 
 /// The log as its readers see it: with all that was asked for, synced or not.
@@ -139,6 +141,7 @@ impl LogStore {
         let shared = Arc::new(Shared {
             view: Mutex::new(view),
             database,
+            disk: Arc::clone(&disk),
         });
         let (requests, queue) = mpsc::unbounded_channel();
         // The task ends by itself when the last clone of the log is gone.
@@ -178,6 +181,28 @@ impl LogStore {
         self.requests.closed().await;
         let poison = self.poisoned();
         poison.map_or_else(|| writer_gone().to_string(), |poison| poison.reason)
+    }
+
+    /// Takes no more writes, since what was acknowledged is gone from the disk, and marks the
+    /// directory so that no node starts on it again. Returns when that is durable.
+    ///
+    /// # Errors
+    /// The mark could not be written; the log is closed all the same.
+    pub(crate) async fn distrust(&self, why: String) -> io::Result<()> {
+        {
+            let mut view = self.shared.view();
+            let (done, _) = oneshot::channel();
+            if self.send(&mut view, Vec::new(), Done::Close(done)).is_err() {
+                // It is closed already, for this or another reason.
+                return Ok(());
+            }
+            view.poisoned = Some(Poison {
+                reason: why.clone(),
+                full: false,
+            });
+        }
+        let disk = Arc::clone(&self.shared.disk);
+        blocking(move || unsound::mark(disk.as_ref(), &why)).await?
     }
 
     /// Waits until all entries and votes asked for so far are durable.

@@ -29,7 +29,7 @@ pub use self::view::{AuditEntry, StateView};
 pub(super) use self::core::Core;
 pub(super) use self::tables::Tables;
 use super::feed::{Batch, Feed, Position, PositionWatch};
-use super::{Identity, STATE_FILE, failed_sync, snapshot};
+use super::{Identity, STATE_FILE, snapshot, unsound};
 use crate::types::Entry;
 
 /// Sizes that a state is opened with.
@@ -94,7 +94,7 @@ impl StateStore {
             node: _,
         } = identity;
         snapshot::remove_leftovers(disk.as_ref())?;
-        let file = failed_sync::open(&disk, STATE_FILE)?;
+        let file = unsound::open(&disk, STATE_FILE)?;
         disk.sync_names()?;
         let database = Database::builder()
             .set_cache_size(options.page_cache_bytes)

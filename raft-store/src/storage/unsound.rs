@@ -1,10 +1,15 @@
-//! A sync that failed is remembered beyond the process.
+//! A directory that cannot be trusted any more says so beyond the process: a file tells why, and a
+//! directory with that file is not used again.
 //!
-//! The kernel drops what it could not write and calls its pages clean: a process that starts again
-//! reads them as if they were on the disk, and would acknowledge what the next power loss takes
-//! ([ADR 0007](../../../docs/adr/0007-a-failed-sync-ends-a-directory.md)). So a failed sync leaves a
-//! file, and a directory with that file is not used again. The file itself is not synced, and need
-//! not be: the danger lasts as long as the kernel remembers, and so does the file at least.
+//! That a sync failed is one reason: the kernel drops what it could not write and calls its pages
+//! clean, and a process that starts again reads them as if they were on the disk, and would
+//! acknowledge what the next power loss takes
+//! ([ADR 0007](../../../docs/adr/0007-a-failed-sync-ends-a-directory.md)). The file itself is then
+//! not synced, and need not be: the danger lasts as long as the kernel remembers, and so does the
+//! file at least.
+//!
+//! That a disk lost what it said it had is the other
+//! ([ADR 0008](../../../docs/adr/0008-who-lost-what-it-acknowledged-is-told.md)); this file is synced.
 
 use std::io;
 use std::sync::Arc;
@@ -12,8 +17,8 @@ use std::sync::Arc;
 use redb::StorageBackend;
 use tidegate_runtime::disk::{BlockFile, Disk};
 
-/// File that a failed sync leaves, with what failed as its text.
-pub const FAILED_SYNC_FILE: &str = "failed-sync";
+/// File that says why a directory is not to be used again.
+pub const UNSOUND_FILE: &str = "unsound";
 
 /// Opens a database file whose syncs are promises.
 pub(super) fn open(disk: &Arc<dyn Disk>, name: &'static str) -> io::Result<BlockFile> {
@@ -25,9 +30,9 @@ pub(super) fn open(disk: &Arc<dyn Disk>, name: &'static str) -> io::Result<Block
     }))
 }
 
-/// What failed, if a sync ever did.
+/// Why the directory is not to be used, if it is so.
 pub(super) fn found(disk: &dyn Disk) -> io::Result<Option<String>> {
-    let text = disk.read(FAILED_SYNC_FILE)?;
+    let text = disk.read(UNSOUND_FILE)?;
     Ok(
         text.map(|text| match String::from_utf8_lossy(&text).trim_end() {
             // The name outlived a loss of power that the text did not.
@@ -35,6 +40,12 @@ pub(super) fn found(disk: &dyn Disk) -> io::Result<Option<String>> {
             text => text.to_owned(),
         }),
     )
+}
+
+/// Says for good why the directory is not to be used again.
+pub(super) fn mark(disk: &dyn Disk, why: &str) -> io::Result<()> {
+    disk.replace(UNSOUND_FILE, format!("{why}\n").as_bytes())?;
+    disk.sync_names()
 }
 
 #[derive(Debug)]
@@ -46,9 +57,13 @@ struct Promised {
 
 impl Promised {
     fn remember(&self, error: &io::Error) {
-        let text = format!("{}: {error}\n", self.name);
+        let text = format!(
+            "a sync of {} failed ({error}): what it seems to hold may not be on the disk, and would \
+             be gone with the next loss of power\n",
+            self.name
+        );
         // Not `Disk::replace`, which shows a file only after it was synced.
-        let file = self.disk.open(FAILED_SYNC_FILE);
+        let file = self.disk.open(UNSOUND_FILE);
         let written = file.and_then(|file| {
             file.set_len(text.len() as u64)?;
             file.write(0, text.as_bytes())
@@ -118,10 +133,7 @@ mod tests {
         assert!(file.sync_data().is_err());
         disk.kill();
         let refused = identity.claim(&disk.mount()).unwrap_err().to_string();
-        assert!(
-            refused.contains("a sync failed here (log.redb: "),
-            "{refused}"
-        );
+        assert!(refused.contains("a sync of log.redb failed ("), "{refused}");
         assert!(refused.contains("Remove node 4"), "{refused}");
     }
 }
