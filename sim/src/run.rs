@@ -176,6 +176,7 @@ async fn story(schedule: Schedule, witness: Witness) -> Duration {
 /// After the storm everything must make progress.
 async fn calm(schedule: &Schedule, world: &World, nemesis: &Nemesis) {
     nemesis.heal();
+    world.settle().await;
     let deadline_us = now_us() + LIVE_MS * 1_000;
     let awaited = awaited(&schedule.load);
     world.witness.see(&Seen::Healed {

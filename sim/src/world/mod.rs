@@ -12,6 +12,7 @@ mod errands;
 pub(crate) mod machine;
 pub(crate) mod network;
 mod probe;
+mod settle;
 pub(crate) mod store;
 mod watcher;
 pub(crate) mod witness;
