@@ -15,6 +15,9 @@ use tidegate_raft_store::{
 };
 use tidegate_runtime::{Host, disk::DirDisk};
 
+/// What to do after a failure of the disk.
+const LOOK: &str = "look at the disk, and start it again: it goes on, or says why it must not";
+
 /// Runs a store node until it is told to stop (SIGTERM or Ctrl-C).
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -56,16 +59,11 @@ impl Serve {
         if let Some(why) = failed {
             // In order would mean to write what cannot be written, and to lead while trying.
             node.kill().await;
-            return Err(
-                Failure::refused(format!("node {id} cannot go on: {why}")).next(
-                    "look at the disk, and start it again: what was acknowledged is in the log",
-                ),
-            );
+            return Err(Failure::refused(format!("node {id} cannot go on: {why}")).next(LOOK));
         }
         context.terminal.note(format!("node {id} stops"));
         node.stop().await.map_err(|error| {
-            Failure::refused(format!("the last writes did not become durable: {error}"))
-                .next("what was acknowledged is in the log and comes back at the next start")
+            Failure::refused(format!("the last writes did not become durable: {error}")).next(LOOK)
         })
     }
 }
