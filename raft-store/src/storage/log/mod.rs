@@ -192,14 +192,13 @@ impl LogStore {
         {
             let mut view = self.shared.view();
             let (done, _) = oneshot::channel();
-            if self.send(&mut view, Vec::new(), Done::Close(done)).is_err() {
-                // It is closed already, for this or another reason.
-                return Ok(());
+            // If it is closed already, it keeps its first reason.
+            if self.send(&mut view, Vec::new(), Done::Close(done)).is_ok() {
+                view.poisoned = Some(Poison {
+                    reason: why.clone(),
+                    full: false,
+                });
             }
-            view.poisoned = Some(Poison {
-                reason: why.clone(),
-                full: false,
-            });
         }
         let disk = Arc::clone(&self.shared.disk);
         blocking(move || unsound::mark(disk.as_ref(), &why)).await?

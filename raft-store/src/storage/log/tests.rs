@@ -167,6 +167,18 @@ fn a_disk_that_lies_about_syncs_is_caught() {
 }
 
 #[test]
+fn a_directory_is_marked_also_when_its_log_is_closed_already() {
+    run(async {
+        let disk = SimDisk::new();
+        let log = open(&disk).await.unwrap();
+        log.clone().close().await.unwrap();
+        log.distrust("an entry is gone".to_owned()).await.unwrap();
+        let marked = unsound::found(&disk.mount()).unwrap();
+        assert_eq!(marked.as_deref(), Some("an entry is gone"));
+    });
+}
+
+#[test]
 fn a_failed_sync_poisons_the_log_for_good() {
     run(async {
         let disk = SimDisk::new();
