@@ -75,29 +75,14 @@ pub(super) fn place(entry: &LogId) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use openraft::impls::leader_id_std::LeaderId;
     use openraft::storage::{IOFlushed, RaftLogStorage as _};
     use openraft::type_config::TypeConfigExt as _;
     use tidegate_runtime::disk::{Disk, SimDisk};
 
     use super::*;
-    use crate::storage::rig::{entry, log_id, open_state_on, run};
+    use crate::storage::rig::{at, entry, log_id, open_state_on, run, vote};
     use crate::storage::{Identity, LogOptions};
-    use crate::types::{CommittedLeader, EntryPayload, TypeConfig};
-
-    fn vote(term: u64) -> Vote {
-        Vote {
-            leader_id: LeaderId { term, voted_for: 1 },
-            committed: true,
-        }
-    }
-
-    fn at(term: u64, index: u64) -> LogId {
-        LogId {
-            leader_id: CommittedLeader { term },
-            index,
-        }
-    }
+    use crate::types::{EntryPayload, TypeConfig};
 
     #[test]
     fn what_a_peer_acknowledged_to_this_leader_must_be_there() {

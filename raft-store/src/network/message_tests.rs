@@ -4,19 +4,13 @@ use openraft::impls::leader_id_std::LeaderId;
 use tidegate_domain::id::{Incarnation, Index};
 
 use super::*;
-use crate::types::{CommittedLeader, EntryPayload, Proposal};
+use crate::storage::rig::at as log_id;
+use crate::types::{EntryPayload, Proposal};
 
 fn vote(term: u64) -> Vote {
     Vote {
         leader_id: LeaderId { term, voted_for: 3 },
         committed: true,
-    }
-}
-
-fn log_id(term: u64, index: u64) -> LogId {
-    LogId {
-        leader_id: CommittedLeader { term },
-        index,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use openraft::impls::leader_id_std::LeaderId;
 use tidegate_domain::command::RaiseFloor;
 use tidegate_domain::id::{Hash, SecurityVersion};
 use tidegate_domain::testing::{Fleet, reason, release, scope};
@@ -11,7 +12,7 @@ use tidegate_runtime::disk::{Disk, SimDisk};
 use tidegate_runtime::{AsyncRuntime as _, Rt};
 
 use super::{Identity, StateError, StateOptions, StateStore};
-use crate::types::{Applied, CommittedLeader, Entry, EntryPayload, LogId, Proposal};
+use crate::types::{Applied, CommittedLeader, Entry, EntryPayload, LogId, Proposal, Vote};
 
 /// SplitMix64: a generator that is the same everywhere.
 pub(super) struct Dice(pub(super) u64);
@@ -55,11 +56,24 @@ pub(crate) async fn open_state_on(disk: Arc<dyn Disk>) -> Result<StateStore, Sta
     StateStore::open(disk, &identity(), options).await
 }
 
-pub(crate) fn log_id(index: u64) -> LogId {
+/// The vote with which node 1 leads.
+pub(crate) const fn vote(term: u64) -> Vote {
+    Vote {
+        leader_id: LeaderId { term, voted_for: 1 },
+        committed: true,
+    }
+}
+
+/// An entry's place.
+pub(crate) const fn at(term: u64, index: u64) -> LogId {
     LogId {
-        leader_id: CommittedLeader { term: 1 },
+        leader_id: CommittedLeader { term },
         index,
     }
+}
+
+pub(crate) const fn log_id(index: u64) -> LogId {
+    at(1, index)
 }
 
 pub(crate) fn entry(index: u64, payload: EntryPayload) -> Entry {
