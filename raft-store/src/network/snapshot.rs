@@ -69,7 +69,8 @@ async fn transfer(
     let taken = Taken::default();
     let frames = {
         let (taken, last) = (taken.clone(), taken.clone());
-        let pieces = piece_frames(snapshot.snapshot.into_pieces(first_entry));
+        let pieces = snapshot.snapshot.into_pieces(first_entry);
+        let pieces = piece_frames(pieces, peer.log.clone());
         let frames = stream::iter([first]).chain(pieces);
         let frames = frames.inspect(move |_| {
             taken.pieces.fetch_add(1, Ordering::Relaxed);
@@ -117,24 +118,26 @@ struct Taken {
     all: Arc<AtomicBool>,
 }
 
-/// The pieces as frames. When the disk fails the stream ends early, and the peer refuses it.
-fn piece_frames(pieces: Pieces) -> impl Stream<Item = Frame> + Send + 'static {
-    stream::unfold(pieces, |mut pieces| async move {
-        let read = blocking(move || (pieces.next_piece(), pieces)).await;
-        match read {
-            Ok((Ok(Some(piece)), pieces)) => {
-                let frame = Frame { body: piece.into() };
-                Some((frame, pieces))
-            }
-            Ok((Ok(None), _)) => None,
-            Ok((Err(error), _)) => {
-                tracing::error!(%error, "a snapshot could not be read");
-                None
-            }
-            Err(error) => {
-                tracing::error!(%error, "a snapshot could not be read");
-                None
-            }
+/// The pieces as frames. When the disk fails the stream ends early, and the peer refuses it; then
+/// this node ends, too. Nobody else sends the peer anything as long as this node leads, and it would
+/// lead on: what it cannot read is no part of what it writes. (LIVE-1)
+fn piece_frames(pieces: Pieces, log: LogStore) -> impl Stream<Item = Frame> + Send + 'static {
+    stream::unfold(pieces, move |mut pieces| {
+        let log = log.clone();
+        async move {
+            let read = blocking(move || (pieces.next_piece(), pieces)).await;
+            let failed = match read {
+                Ok((Ok(piece), pieces)) => {
+                    let body = piece?.into();
+                    return Some((Frame { body }, pieces));
+                }
+                Ok((Err(error), _)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            let why = format!("a snapshot for a peer cannot be read: {failed}");
+            tracing::error!("{why}: this node stops");
+            log.give_up(why);
+            None
         }
     })
 }
@@ -220,6 +223,39 @@ mod tests {
     async fn open_log(disk: &Arc<dyn Disk>) -> LogStore {
         let opened = LogStore::open(Arc::clone(disk), LogOptions::default()).await;
         opened.unwrap()
+    }
+
+    /// Found by the simulator (seed 202611280347): a leader on a damaged disk led on, and the peer that
+    /// needed its snapshot never caught up.
+    #[test]
+    fn a_node_that_cannot_read_what_a_peer_needs_ends() {
+        run(async {
+            let disk = SimDisk::new();
+            let mounted: Arc<dyn Disk> = Arc::new(disk.mount());
+            let log = open_log(&mounted).await;
+            let mut state = open_state_on(mounted).await.unwrap();
+            let mut receiving = state.receive_snapshot().unwrap();
+            let own = state.build_snapshot().await.unwrap().snapshot;
+            let mut pieces = own.into_pieces(0);
+            while let Some(piece) = pieces.next_piece().unwrap() {
+                receiving.push(&piece).unwrap();
+            }
+            // Of this one no piece is in memory.
+            let (_, snapshot) = receiving.finish().unwrap();
+            disk.fail_read_after(1);
+            let frames = piece_frames(snapshot.into_pieces(0), log.clone());
+            let sent = frames.count().await;
+            assert!(sent < 2, "{sent} pieces of a disk that fails");
+            let why = log.failed().await;
+            assert!(
+                why.starts_with("a snapshot for a peer cannot be read: "),
+                "{why}"
+            );
+            assert!(
+                log.synced().await.is_err(),
+                "nothing is acknowledged any more"
+            );
+        });
     }
 
     /// Found by the simulator (seed 175295178000944): entries that are committed elsewhere are

@@ -183,23 +183,26 @@ impl LogStore {
         poison.map_or_else(|| writer_gone().to_string(), |poison| poison.reason)
     }
 
+    /// Takes no more writes, since this node's storage is not to be trusted: the node ends, as after
+    /// a write that failed. A log that is closed already keeps its first reason.
+    pub(crate) fn give_up(&self, why: String) {
+        let mut view = self.shared.view();
+        let (done, _) = oneshot::channel();
+        if self.send(&mut view, Vec::new(), Done::Close(done)).is_ok() {
+            view.poisoned = Some(Poison {
+                reason: why,
+                full: false,
+            });
+        }
+    }
+
     /// Takes no more writes, since what was acknowledged is gone from the disk, and marks the
     /// directory so that no node starts on it again. Returns when that is durable.
     ///
     /// # Errors
     /// The mark could not be written; the log is closed all the same.
     pub(crate) async fn distrust(&self, why: String) -> io::Result<()> {
-        {
-            let mut view = self.shared.view();
-            let (done, _) = oneshot::channel();
-            // If it is closed already, it keeps its first reason.
-            if self.send(&mut view, Vec::new(), Done::Close(done)).is_ok() {
-                view.poisoned = Some(Poison {
-                    reason: why.clone(),
-                    full: false,
-                });
-            }
-        }
+        self.give_up(why.clone());
         let disk = Arc::clone(&self.shared.disk);
         blocking(move || unsound::mark(disk.as_ref(), &why)).await?
     }

@@ -8,7 +8,8 @@ use tidegate_domain::state::RowError;
 use crate::storage::codec::CodecError;
 
 /// Why the state cannot be opened, read, or moved on. All but [`StateError::Refused`] mean that
-/// this node's storage is not to be trusted; each stops the node.
+/// this node's storage is not to be trusted. Each stops the node, unless it was a client's read that
+/// failed: another node can answer that, and a request must not be able to stop all nodes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
