@@ -41,7 +41,10 @@ pub(crate) fn in_own_thread<T: Send + 'static>(
         std::panic::set_hook(Box::new(move |panic| {
             // First, since the test runner's own hook locks the output for good then.
             stand_still(panic);
-            usual(panic);
+            // What is contained is no news: the node's end stands in the record.
+            if !is_contained() {
+                usual(panic);
+            }
         }));
     });
     let (ends, ended) = mpsc::channel();
