@@ -91,16 +91,19 @@ fn escaped(text: &str) -> String {
 fn about(schedule: &Schedule) -> String {
     let stores = schedule.world.stores();
     let voters = stores.iter().filter(|store| store.voter).count();
-    format!(
-        "seed {} · {voters} voters and {} learners in {} regions · {} decision nodes · {} devices · \
-         {} faults",
-        schedule.seed,
-        stores.len() - voters,
-        schedule.world.regions.len(),
-        schedule.world.decision_nodes(),
-        schedule.load.devices,
-        schedule.faults.len(),
-    )
+    let counted = [
+        (voters, "voter"),
+        (stores.len() - voters, "learner"),
+        (schedule.world.regions.len(), "region"),
+        (schedule.world.decision_nodes().into(), "decision node"),
+        (schedule.load.devices as usize, "device"),
+        (schedule.faults.len(), "fault"),
+    ];
+    let counted = counted.map(|(count, what)| {
+        let ending = if count == 1 { "" } else { "s" };
+        format!("{count} {what}{ending}")
+    });
+    format!("seed {} · {}", schedule.seed, counted.join(" · "))
 }
 
 /// The region of every machine by its name.

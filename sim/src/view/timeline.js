@@ -224,10 +224,10 @@ function commands(row) {
     const part = (Math.log10(Math.max(us, 8e3)) - low) / (high - low);
     return row.top + row.height - 6 - Math.min(part, 1) * (row.height - 16);
   };
-  for (const [us, name] of [[1e4, "10 ms"], [1e5, "100 ms"], [1e6, "1 s"], [1e7, "10 s"]]) {
+  const marks = [[1e4, "10 ms"], [1e5, "100 ms"], [1e6, "1 s"], [1e7, "10 s"]];
+  for (const [us] of marks) {
     pen.fillStyle = "#eef1f4";
     pen.fillRect(GUTTER, y(us), width(), 1);
-    text(name, width() - 8, y(us) + 4, "#a3aeb9", "right");
   }
   for (const call of run.calls) {
     if (!visible(call.asked_us, call.asked_us)) continue;
@@ -239,6 +239,13 @@ function commands(row) {
     pen.fillRect(left - 1.5, at - 2, 4, 4);
     const told = took === null ? call.outcome : `${call.outcome}, after ${(took / 1e3).toFixed(0)} ms`;
     target(left - 4, at - 4, 9, 9, `${seconds(call.asked_us)} s  ${call.lane} ${call.what}\n${told}`);
+  }
+  // On top, since commands may lie where the marks are read.
+  for (const [us, name] of marks) {
+    const wide = pen.measureText(name).width;
+    pen.fillStyle = "rgba(255, 255, 255, 0.85)";
+    pen.fillRect(width() - 10 - wide, y(us) - 6, wide + 4, 12);
+    text(name, width() - 8, y(us) + 4, "#66727f", "right");
   }
 }
 
