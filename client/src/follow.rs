@@ -19,19 +19,24 @@ pub struct FollowerConfig {
     pub origin: String,
     /// Between two renewals of the lease; a fifth of the lease lets four fail in a row.
     pub renew_every: Duration,
-    /// How long a watch may be silent, or show less than a quorum confirmed, before another node is
-    /// asked; nodes speak once a second.
+    /// How long a watch may be silent before another node is asked; nodes speak once a second.
     pub silence_max: Duration,
+    /// How long a node may say that there is nothing new, while a quorum has confirmed more, before
+    /// another one is asked. With the time until a renewal finds a node that still has a quorum it
+    /// should stay below the lease, which runs out meanwhile.
+    pub behind_max: Duration,
 }
 
 impl FollowerConfig {
-    /// Renews every 2 s and asks another node after 5 s of silence.
+    /// Renews every 2 s, and asks another node after 5 s of silence or when a node has been behind
+    /// for 2 s.
     #[must_use]
     pub fn new(origin: impl Into<String>) -> Self {
         Self {
             origin: origin.into(),
             renew_every: Duration::from_secs(2),
             silence_max: Duration::from_secs(5),
+            behind_max: Duration::from_secs(2),
         }
     }
 }
@@ -243,7 +248,7 @@ impl<O: Observer> Follow<O> {
     /// from the others and not know.
     fn is_behind(&self) -> bool {
         let since = self.lease.with(|lease| lease.behind_since());
-        since.is_some_and(|since| self.clock.boot().since(since) > self.config.silence_max)
+        since.is_some_and(|since| self.clock.boot().since(since) > self.config.behind_max)
     }
 
     /// Takes a snapshot and shows it.
