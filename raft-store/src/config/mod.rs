@@ -76,7 +76,10 @@ pub struct Peer {
 /// How fast a group notices a dead leader. None of them can break safety.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RaftTimers {
-    /// Between two heartbeats of a leader; 10 ms to 10 s. *Attacker*: load, or slow elections.
+    /// Between two heartbeats of a leader; 10 ms to 10 s. Longer by a third or more than a round trip
+    /// between any two nodes takes at most: an answer that takes longer than three quarters of a
+    /// heartbeat counts as none, and a node that is further away never catches up. (openraft gives a
+    /// heartbeat no more time than there is until the next.) *Attacker*: load, or slow elections.
     pub heartbeat: Duration,
     /// Least silence before a follower calls an election; at least three heartbeats. *Attacker*:
     /// constant elections, or a long wait for one.

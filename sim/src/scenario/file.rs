@@ -20,7 +20,7 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) topology: Option<Topology>,
     #[serde(default)]
-    pub(super) load: LoadFile,
+    pub(super) load: Option<Spanned<LoadFile>>,
     #[serde(default)]
     pub(super) faults: Vec<Spanned<Strike>>,
     #[serde(default)]
@@ -39,6 +39,8 @@ pub(super) struct Topology {
     pub(super) snapshot_every: Option<u64>,
     #[serde(default)]
     pub(super) disk_sync: Option<Length>,
+    #[serde(default)]
+    pub(super) heartbeat: Option<Spanned<Length>>,
 }
 
 #[derive(Debug, Deserialize)]

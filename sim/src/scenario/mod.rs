@@ -71,6 +71,7 @@ impl Scenario {
             Some(topology) => world(topology)?,
             None => WorldSpec::five_voters(),
         };
+        let load = load(file.load.as_ref(), &world)?;
         let (place, round_ms) = (file.length.referenced, file.length.value.0);
         if round_ms == 0 {
             return Err(Problem::at(place, "a round takes time"));
@@ -88,7 +89,7 @@ impl Scenario {
             random: file.random.iter().map(drawn).collect::<Read<_>>()?,
             expect: file.expect.iter().map(expectation).collect::<Read<_>>()?,
             world,
-            load: load(&file.load),
+            load,
             faults,
         })
     }
@@ -147,6 +148,7 @@ fn world(topology: &Topology) -> Read<WorldSpec> {
         sync_us: topology
             .disk_sync
             .map_or(usual.sync_us, |sync| sync.0 * 1_000),
+        heartbeat_ms: heartbeat_ms(topology)?.unwrap_or(usual.heartbeat_ms),
     };
     let names: Vec<&str> = world.regions.iter().map(|r| r.name.as_str()).collect();
     for (at, region) in topology.regions.iter().enumerate() {
@@ -182,15 +184,46 @@ fn world(topology: &Topology) -> Read<WorldSpec> {
         for end in &link.between {
             known(end, "region", &names)?;
         }
-        world.links.push(LinkSpec {
+        let spec = LinkSpec {
             between: link.between.each_ref().map(|end| end.value.clone()),
             one_way_us: link.one_way.0 * 1_000,
             jitter_us: link
                 .jitter
                 .map_or(link.one_way.0 * 100, |jitter| jitter.0 * 1_000),
-        });
+        };
+        bears(&world, &spec).map_err(|message| Problem::at(link.between[0].referenced, message))?;
+        world.links.push(spec);
     }
     Ok(world)
+}
+
+fn heartbeat_ms(topology: &Topology) -> Read<Option<u64>> {
+    let Some(heartbeat) = &topology.heartbeat else {
+        return Ok(None);
+    };
+    match heartbeat.value.0 {
+        length_ms @ 10..=10_000 => Ok(Some(length_ms)),
+        _ => Err(Problem::at(
+            heartbeat.referenced,
+            "a heartbeat takes 10ms to 10s",
+        )),
+    }
+}
+
+/// An answer that takes longer than three quarters of a heartbeat counts as none
+/// (`RaftTimers::heartbeat`), so that a cluster on such a link would stand still without any fault.
+fn bears(world: &WorldSpec, link: &LinkSpec) -> Result<(), String> {
+    let round_trip_ms = (2 * (link.one_way_us + link.jitter_us)).div_ceil(1_000);
+    let least_ms = (round_trip_ms * 4).div_ceil(3) + 1;
+    if world.heartbeat_ms >= least_ms {
+        return Ok(());
+    }
+    let [a, b] = &link.between;
+    Err(format!(
+        "from `{a}` to `{b}` and back takes up to {round_trip_ms}ms, too long for a heartbeat of {}ms: \
+         set `heartbeat: {least_ms}ms` or more in `topology`, and as much in the nodes' own settings",
+        world.heartbeat_ms
+    ))
 }
 
 /// Checks a name against those that there are.
@@ -201,17 +234,31 @@ fn known(name: &Name, what: &str, known: &[&str]) -> Read<()> {
     Err(Problem::unknown(name.referenced, what, &name.value, known))
 }
 
-fn load(file: &LoadFile) -> Load {
+fn load(file: Option<&Spanned<LoadFile>>, world: &WorldSpec) -> Read<Load> {
+    let usual = LoadFile::default();
+    let said = file.map_or(&usual, |file| &file.value);
     let ms = |length: Option<Length>, usual| length.map_or(usual, |length| length.0.max(1));
-    Load {
-        operators: file.operators.unwrap_or(3),
-        operator_pause_ms: ms(file.command_every, 600),
-        readers: file.readers.unwrap_or(2),
-        reader_pause_ms: ms(file.read_every, 800),
-        followers: file.followers.unwrap_or(1),
-        devices: file.devices.unwrap_or(60),
-        check_in_ms: ms(file.check_in_every, 1_500),
+    let has_nodes = world.decision_nodes() > 0;
+    let load = Load {
+        operators: said.operators.unwrap_or(3),
+        operator_pause_ms: ms(said.command_every, 600),
+        readers: said.readers.unwrap_or(2),
+        reader_pause_ms: ms(said.read_every, 800),
+        followers: said.followers.unwrap_or(1),
+        devices: said.devices.unwrap_or(if has_nodes { 60 } else { 0 }),
+        check_in_ms: ms(said.check_in_every, 1_500),
+    };
+    let place = file.map_or(Location::UNKNOWN, |file| file.referenced);
+    if load.devices > 0 && !has_nodes {
+        let message = "devices check in at decision nodes, and no region has any";
+        return Err(Problem::at(place, message));
     }
+    let crowd = [load.operators, load.readers, load.followers].map(usize::from);
+    if crowd.iter().sum::<usize>() > MACHINES_MAX {
+        let message = format!("more than {MACHINES_MAX} operators, readers and followers");
+        return Err(Problem::at(place, message));
+    }
+    Ok(load)
 }
 
 fn drawn(random: &Spanned<Random>, round_ms: u64) -> Read<Drawn> {

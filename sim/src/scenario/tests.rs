@@ -97,14 +97,14 @@ random:
 
 #[test]
 fn a_topology_of_ones_own() {
-    let scenario = parse(
-        "
+    let text = "
 summary: another world
 for: 1m
 topology:
   regions:
     - {name: north, voters: 1, decision-nodes: 1}
     - {name: south, voters: 2}
+  heartbeat: 150ms
   links:
     - {between: [north, south], one-way: 40ms}
   disk-sync: 3ms
@@ -112,8 +112,8 @@ load: {devices: 500, check-in-every: 30s}
 faults:
   - at: 5s
     partition: {region: south, for: 10s}
-",
-    );
+";
+    let scenario = parse(text);
     let Schedule {
         world,
         load,
@@ -126,6 +126,24 @@ faults:
         (3_000, 500, 30_000)
     );
     assert_eq!(faults[0].fault.to_string(), "partition s2,s3 for 10000 ms");
+    assert_eq!(world.heartbeat_ms, 150);
+    assert_eq!(
+        refused(&text.replace("  heartbeat: 150ms\n", "")),
+        "line 9: from `north` to `south` and back takes up to 88ms, too long for a heartbeat of 100ms: \
+         set `heartbeat: 119ms` or more in `topology`, and as much in the nodes' own settings"
+    );
+    assert_eq!(
+        refused(&text.replace("150ms", "5ms")),
+        "line 8: a heartbeat takes 10ms to 10s"
+    );
+    assert_eq!(
+        refused(&text.replace(", decision-nodes: 1", "")),
+        "line 12: devices check in at decision nodes, and no region has any"
+    );
+    assert_eq!(
+        refused(&text.replace("devices: 500", "operators: 60, readers: 60")),
+        "line 12: more than 100 operators, readers and followers"
+    );
 }
 
 #[test]

@@ -52,6 +52,13 @@ pub struct WorldSpec {
     pub watch_backlog: u32,
     /// What a sync of a store node's disk takes, in µs.
     pub sync_us: u64,
+    /// Between two heartbeats of a leader, in ms. Elections begin after five to ten of silence.
+    #[serde(default = "usual_heartbeat_ms")]
+    pub heartbeat_ms: u64,
+}
+
+const fn usual_heartbeat_ms() -> u64 {
+    100
 }
 
 /// A region.
@@ -151,6 +158,7 @@ impl WorldSpec {
             snapshot_every: 100,
             watch_backlog: 65_536,
             sync_us: 1_000,
+            heartbeat_ms: usual_heartbeat_ms(),
         }
     }
 

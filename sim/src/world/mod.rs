@@ -178,10 +178,10 @@ impl World {
         let nodes: Vec<_> = (1..=self.spec.decision_nodes())
             .map(|number| (format!("d{number}"), decision::address(number)))
             .collect();
-        for name in ["p1", "p2"] {
+        for (name, devices) in [("p1", devices - devices / 2), ("p2", devices / 2)] {
             let dice = Dice::new(schedule.seed, name);
             let (places, nodes) = (&places, nodes.clone());
-            let pool = Pool::new(name, devices / 2, places, nodes, dice, &self.witness);
+            let pool = Pool::new(name, devices, places, nodes, dice, &self.witness);
             self.pools.push(pool.clone());
             self.client(name).run(|_| pool.run(check_in_ms));
         }

@@ -267,6 +267,7 @@ fn short(hash: &[u8; 32]) -> String {
 }
 
 fn config(spec: &StoreSpec, world: &WorldSpec, founders: &[StoreSpec]) -> NodeConfig {
+    let heartbeat = Duration::from_millis(world.heartbeat_ms);
     let peers = founders.iter().filter(|peer| peer.id != spec.id);
     let peer = |peer: &StoreSpec| Peer {
         node_id: peer.id,
@@ -282,8 +283,10 @@ fn config(spec: &StoreSpec, world: &WorldSpec, founders: &[StoreSpec]) -> NodeCo
         peers: peers.map(peer).collect(),
         found_cluster: founders.first().is_some_and(|first| first.id == spec.id),
         raft: RaftTimers {
+            heartbeat,
+            election_min: heartbeat * 5,
+            election_max: heartbeat * 10,
             snapshot_every: world.snapshot_every,
-            ..RaftTimers::default()
         },
         limits: NodeLimits {
             watch_entries_max: usize::try_from(world.watch_backlog).unwrap_or(usize::MAX),
