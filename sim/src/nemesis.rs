@@ -1,5 +1,6 @@
 //! Brings the schedule's faults about, and mends what they broke when their time is over.
 
+mod core;
 mod rarer;
 
 use std::sync::Arc;

@@ -176,9 +176,10 @@ async fn story(schedule: Schedule, witness: Witness) -> Duration {
 /// After the storm everything must make progress.
 async fn calm(schedule: &Schedule, world: &World, nemesis: &Nemesis) {
     nemesis.heal();
+    let left_out = nemesis.leave_out(schedule);
     world.settle().await;
     let deadline_us = now_us() + LIVE_MS * 1_000;
-    let awaited = awaited(&schedule.load);
+    let awaited = awaited(schedule);
     world.witness.see(&Seen::Healed {
         deadline_us,
         awaited: &awaited,
@@ -186,22 +187,34 @@ async fn calm(schedule: &Schedule, world: &World, nemesis: &Nemesis) {
     let over_us = now_us() + schedule.calm_ms * 1_000;
     let known = world.witness.entries_known();
     world
-        .agree(known, Duration::from_millis(schedule.calm_ms))
+        .agree(known, &left_out, Duration::from_millis(schedule.calm_ms))
         .await;
     let left = Duration::from_micros(over_us.saturating_sub(now_us()));
     madsim::time::sleep(left).await;
 }
 
 /// What must happen again: only what somebody asks for can.
-fn awaited(load: &Load) -> Vec<&'static str> {
-    let asked = [
-        (load.operators > 0, "a command"),
-        (load.readers > 0, "a read"),
-        (true, "agreement"),
-        (load.devices > 0, "a lease"),
-    ];
-    let wanted = asked.into_iter().filter(|(is_asked, _)| *is_asked);
-    wanted.map(|(_, what)| what).collect()
+fn awaited(schedule: &Schedule) -> Vec<String> {
+    let Load {
+        operators,
+        readers,
+        followers,
+        devices,
+        ..
+    } = schedule.load;
+    let mut awaited = vec!["agreement".to_owned()];
+    if operators > 0 {
+        awaited.push("a command".to_owned());
+        awaited.extend((1..=followers).map(|number| format!("news at f{number}")));
+    }
+    if readers > 0 {
+        awaited.push("a read".to_owned());
+    }
+    if devices > 0 {
+        let nodes = 1..=schedule.world.decision_nodes();
+        awaited.extend(nodes.map(|number| format!("a lease at d{number}")));
+    }
+    awaited
 }
 
 fn said(panic: &(dyn std::any::Any + Send)) -> String {

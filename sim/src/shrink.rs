@@ -87,7 +87,8 @@ fn sooner(schedule: &Schedule, fails: &mut impl FnMut(&Schedule) -> bool) -> Sch
 
 /// Less load, one kind after the other.
 fn lighter(mut best: Schedule, fails: &mut impl FnMut(&Schedule) -> bool) -> Schedule {
-    let steps: [fn(&mut Schedule); 5] = [
+    let steps: [fn(&mut Schedule); 6] = [
+        |schedule| schedule.left_out = 0,
         |schedule| schedule.load.devices = 0,
         |schedule| schedule.load.devices /= 4,
         |schedule| schedule.load.readers = 0,

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 
 use tidegate_mutant::Mutant;
 use tidegate_sim::generate;
+use tidegate_sim::record::Kind;
 use tidegate_sim::run::{run, run_with};
+use tidegate_sim::schedule::Schedule;
 
 #[test]
 fn nothing_breaks_under_a_few_seeds_and_each_repeats() {
@@ -21,6 +23,29 @@ fn nothing_breaks_under_a_few_seeds_and_each_repeats() {
         traces.insert(report.trace.hash());
     }
     assert_eq!(traces.len(), 3, "seeds do not differ");
+}
+
+/// LIVE-1 with two of five voters broken for good, which only happens after everything was mended.
+#[test]
+fn a_quorum_goes_on_without_the_others() {
+    for seed in 1..=3 {
+        let report = run(Schedule {
+            faults: Vec::new(),
+            left_out: 2,
+            ..generate::schedule(seed)
+        });
+        assert_eq!(report.violations, [], "seed {seed}");
+        let records = report.trace.records();
+        let is_fault = |kind: &Kind| matches!(kind, Kind::Fault { .. });
+        let healed = records
+            .iter()
+            .position(|record| record.kind == Kind::Healed);
+        let (before, after) = records.split_at(healed.unwrap());
+        let faults = |part: &[tidegate_sim::record::Record]| {
+            part.iter().filter(|record| is_fault(&record.kind)).count()
+        };
+        assert_eq!((faults(before), faults(after)), (0, 2), "seed {seed}");
+    }
 }
 
 /// A simulator that finds nothing may be blind.

@@ -8,7 +8,7 @@ use super::{Chain, Oracle, Seen, Verdict};
 #[derive(Debug, Default)]
 pub(super) struct Live1 {
     deadline_us: Option<u64>,
-    awaited: Vec<&'static str>,
+    awaited: Vec<String>,
     /// When each first happened after healing.
     happened: BTreeMap<String, u64>,
 }
@@ -40,7 +40,7 @@ impl Oracle for Live1 {
             return Ok(());
         };
         for what in &self.awaited {
-            match self.happened.get(*what) {
+            match self.happened.get(what) {
                 Some(at_us) if *at_us <= deadline_us => {}
                 Some(at_us) => {
                     let late = (at_us - deadline_us) / 1_000;

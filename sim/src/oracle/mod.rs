@@ -213,7 +213,7 @@ pub enum Seen<'a> {
         /// By when, in µs of simulated time, everything must have made progress.
         deadline_us: u64,
         /// What must happen again.
-        awaited: &'a [&'static str],
+        awaited: &'a [String],
     },
     /// Something that must happen again after healing did.
     Progress {

@@ -126,6 +126,7 @@ impl Scenario {
             load: self.load.clone(),
             faults,
             heal_at_ms: rounds * self.round_ms,
+            left_out: 0,
             calm_ms: CALM_MS,
         };
         Plan { schedule, expect }

@@ -23,6 +23,10 @@ pub struct Schedule {
     pub faults: Vec<Timed>,
     /// When everything is mended, in ms; from then on LIVE-1 runs.
     pub heal_at_ms: u64,
+    /// Most store nodes that are not mended but broken for good then, in a way and of a choice that
+    /// follow from the seed. A majority of the voters is always left.
+    #[serde(default)]
+    pub left_out: u8,
     /// How long the run goes on after that, in ms; at least what LIVE-1 allows.
     pub calm_ms: u64,
 }

@@ -366,6 +366,8 @@ impl Onlooker {
         let entries = view.position().entries;
         self.witness
             .note(&self.lane, Kind::View { entries, replaced });
+        let what = &format!("news at {}", self.lane);
+        self.witness.see(&Seen::Progress { what });
     }
 }
 

@@ -230,7 +230,8 @@ impl Pool {
             response: answer,
         });
         if answer.mode() == v1::DecisionMode::Fresh {
-            self.witness.see(&Seen::Progress { what: "a lease" });
+            let what = &format!("a lease at {lane}");
+            self.witness.see(&Seen::Progress { what });
         }
     }
 

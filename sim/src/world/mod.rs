@@ -4,6 +4,7 @@ mod auditor;
 mod ballots;
 mod client;
 mod copies;
+mod core;
 mod decision;
 mod device;
 mod devices;
@@ -36,7 +37,6 @@ use self::store::Store;
 use self::witness::Witness;
 use crate::dice::Dice;
 use crate::load::{Operators, Wanted};
-use crate::oracle::Seen;
 use crate::record::Kind;
 use crate::schedule::{LinkSpec, Load, Schedule, Spot, StoreSpec, WorldSpec};
 
@@ -337,25 +337,6 @@ impl World {
         }
         // Tasks are dropped when their turn comes.
         madsim::time::sleep(LOOK_EVERY * 2).await;
-    }
-
-    /// Waits until every member has as many entries; answers whether they got there.
-    pub(crate) async fn agree(&self, entries: u64, patience: Duration) -> bool {
-        let reached = || {
-            let members = self.members();
-            let has = |store: &Store| store.position().is_some_and(|at| at.entries >= entries);
-            members.iter().all(has)
-        };
-        let waiting = async {
-            while !reached() {
-                madsim::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        let agreed = madsim::time::timeout(patience, waiting).await.is_ok();
-        if agreed {
-            self.witness.see(&Seen::Progress { what: "agreement" });
-        }
-        agreed
     }
 
     fn roll(&self) -> MutexGuard<'_, BTreeMap<u64, Wanted>> {
