@@ -46,7 +46,6 @@ impl Nemesis {
     /// outlive them, and real ones miss their acknowledgements.
     fn for_good(&self, id: u64, dice: &mut Dice) -> Fault {
         let (at, for_ms) = (Spot::store(id), FOR_GOOD_MS);
-        let peers = self.world.peers(id);
         match dice.below(3) {
             0 => Fault::Crash { at, for_ms },
             1 => Fault::Isolate {
@@ -56,7 +55,7 @@ impl Nemesis {
             },
             _ => Fault::Isolate {
                 these: vec![at],
-                from: peers,
+                from: self.world.peers(id),
                 for_ms,
             },
         }

@@ -7,6 +7,7 @@ mod shown;
 pub use fault::{Fault, Spot};
 
 use serde::{Deserialize, Serialize};
+use tidegate_raft_store::config::RaftTimers;
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +62,10 @@ pub struct WorldSpec {
     pub heartbeat_ms: u64,
 }
 
-const fn usual_heartbeat_ms() -> u64 {
-    100
+/// What a node has whose settings do not say otherwise.
+fn usual_heartbeat_ms() -> u64 {
+    let usual = RaftTimers::default().heartbeat.as_millis();
+    u64::try_from(usual).unwrap_or(u64::MAX)
 }
 
 /// A region.
