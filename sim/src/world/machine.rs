@@ -119,9 +119,12 @@ impl<N: Send + 'static> Machine<N> {
         self.0.process.running().node.as_ref().map(look)
     }
 
-    /// Runs a task as part of the process.
+    /// Runs a task as part of the process that runs now: the handle that the machine was built with
+    /// belongs to its first.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        drop(self.0.node.spawn(task));
+        if let Some(node) = Handle::current().get_node(self.id()) {
+            drop(node.spawn(task));
+        }
     }
 
     /// Whether it will be started again.
@@ -280,5 +283,28 @@ impl<N> Process<N> {
 
     fn running(&self) -> MutexGuard<'_, Running<N>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_runs_on_a_machine_that_was_started_again() {
+        madsim::runtime::Runtime::new().block_on(async {
+            let place = (([10, 0, 0, 1], 7_000).into(), "a");
+            let life = std::future::pending::<()>;
+            let machine: Machine<()> =
+                Machine::build("s1", place, SimDisk::new(), Process::default(), life);
+            machine.kill();
+            machine.back_after(0);
+            assert!(machine.start_if_due());
+            let (ran, runs) = oneshot::channel();
+            machine.spawn(async move {
+                let _ = ran.send(());
+            });
+            assert!(runs.await.is_ok(), "it never ran");
+        });
     }
 }
