@@ -176,8 +176,8 @@ async fn story(schedule: Schedule, witness: Witness) -> Duration {
 /// After the storm everything must make progress.
 async fn calm(schedule: &Schedule, world: &World, nemesis: &Nemesis) {
     nemesis.heal();
-    let left_out = nemesis.leave_out(schedule);
     world.settle().await;
+    let left_out = nemesis.leave_out(schedule);
     let deadline_us = now_us() + LIVE_MS * 1_000;
     let awaited = awaited(schedule);
     world.witness.see(&Seen::Healed {

@@ -3,7 +3,8 @@
 //! madsim's network tries what a cut held back again after up to 10 s, and madsim-tonic's server
 //! waits for the first message of one connection before it looks at the next: a connection that was
 //! cut off before its first message keeps everybody from its server for that long after healing. A
-//! real server has no such queue, so that this is not counted against what it serves. (LIVE-1)
+//! real server has no such queue, so that this is not counted against what it serves. Whoever is cut
+//! off for good is cut off only then: one lost first message would keep a server for good. (LIVE-1)
 
 use std::net::SocketAddr;
 use std::time::Duration;
