@@ -183,8 +183,9 @@ impl Nodes {
                 return Err(last.clone());
             }
             // Only nodes that the configuration names are asked, whatever a node says.
-            at = hint.unwrap_or((at + 1) % self.0.nodes.len());
-            self.prefer(at);
+            let next = hint.unwrap_or_else(|| self.after(at));
+            self.leave(at, next);
+            at = next;
             if attempt % self.0.nodes.len() == 0 {
                 Rt::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
@@ -195,7 +196,14 @@ impl Nodes {
 
     /// The node after the preferred one is preferred from now on.
     pub(crate) fn move_on(&self) {
-        self.prefer((self.preferred() + 1) % self.0.nodes.len());
+        self.prefer(self.after(self.preferred()));
+    }
+
+    /// This node is no longer preferred, if it is: another call may have found a better one since.
+    pub(crate) fn move_on_from(&self, endpoint: &str) {
+        if let Some(index) = self.index_of(endpoint) {
+            self.leave(index, self.after(index));
+        }
     }
 
     pub(crate) fn first(&self) -> Node {
@@ -218,6 +226,22 @@ impl Nodes {
             .unwrap_or_else(PoisonError::into_inner) = index;
     }
 
+    /// Prefers another node, unless another call already does.
+    fn leave(&self, from: usize, to: usize) {
+        let mut preferred = self
+            .0
+            .preferred
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *preferred == from {
+            *preferred = to;
+        }
+    }
+
+    fn after(&self, index: usize) -> usize {
+        (index + 1) % self.0.nodes.len()
+    }
+
     fn index_of(&self, endpoint: &str) -> Option<usize> {
         self.0
             .nodes
@@ -231,5 +255,30 @@ fn unusable(endpoint: &str, problem: String) -> ClientError {
         operation: "connect",
         endpoint: endpoint.to_owned(),
         error: WireError::refused(Refusal::Malformed, problem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_better_node_found_meanwhile_stays_the_preferred_one() {
+        let endpoints = ["a:1", "b:1", "c:1"].map(str::to_owned);
+        let Ok(nodes) = Nodes::new(ClientConfig::new(endpoints.to_vec())) else {
+            unreachable!("all of them are endpoints");
+        };
+        nodes.move_on_from("a:1");
+        assert_eq!(nodes.first().endpoint, "b:1");
+        // A renewal found the third to answer while a watch waited for the second.
+        nodes.prefer(2);
+        nodes.move_on_from("b:1");
+        assert_eq!(nodes.first().endpoint, "c:1");
+        nodes.leave(1, 0);
+        assert_eq!(nodes.first().endpoint, "c:1");
+        nodes.move_on_from("c:1");
+        assert_eq!(nodes.first().endpoint, "a:1");
+        nodes.move_on_from("of-no-cluster:1");
+        assert_eq!(nodes.first().endpoint, "a:1");
     }
 }

@@ -157,12 +157,12 @@ struct Follow<O> {
 enum Interruption {
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("the node fell silent")]
-    Silent,
-    #[error("the node shows less than a quorum confirmed")]
-    Behind,
-    #[error("the node ended the watch")]
-    Ended,
+    #[error("{0} fell silent")]
+    Silent(String),
+    #[error("{0} shows less than a quorum confirmed")]
+    Behind(String),
+    #[error("{0} ended the watch")]
+    Ended(String),
     #[error("the node asks to resync: {0}")]
     Resync(&'static str),
     #[error(transparent)]
@@ -177,8 +177,21 @@ impl Interruption {
     /// Whether the view stands, and can be followed on from another node.
     const fn keeps_view(&self) -> bool {
         match self {
-            Self::Client(_) | Self::Silent | Self::Behind | Self::Ended => true,
+            Self::Client(_) | Self::Silent(_) | Self::Behind(_) | Self::Ended(_) => true,
             Self::Resync(_) | Self::View(_) | Self::Older(_) | Self::HighWater(_) => false,
+        }
+    }
+
+    /// Asks another node than the one that failed. The renewal may have found a good one meanwhile:
+    /// that one stays, since each attempt at a dead one costs the lease time. (LIVE-1)
+    fn turn(&self, client: &StoreClient) {
+        match self {
+            Self::Client(ClientError { endpoint: node, .. })
+            | Self::Silent(node)
+            | Self::Behind(node)
+            | Self::Ended(node) => client.move_on_from(node),
+            Self::View(_) | Self::Older(_) | Self::HighWater(_) => client.move_on(),
+            Self::Resync(_) => {}
         }
     }
 }
@@ -203,9 +216,7 @@ impl<O: Observer> Follow<O> {
                 // The last view shown stays what it is, and its lease runs out by itself.
                 view = None;
             }
-            if !matches!(why, Interruption::Resync(_)) {
-                self.client.move_on();
-            }
+            why.turn(&self.client);
             // Progress since the last interruption shows that the store is there: begin anew.
             let moved = view.as_ref().map(View::position) != before;
             pause = if moved {
@@ -230,7 +241,9 @@ impl<O: Observer> Follow<O> {
         loop {
             let batch = match next_update(&mut watch, self.config.silence_max).await? {
                 WatchUpdate::Batch(batch) => batch,
-                WatchUpdate::Idle if self.is_behind() => return Err(Interruption::Behind),
+                WatchUpdate::Idle if self.is_behind() => {
+                    return Err(Interruption::Behind(watch.node()));
+                }
                 WatchUpdate::Idle => continue,
                 WatchUpdate::Resync(reason) => {
                     return Err(Interruption::Resync(reason.as_str_name()));
@@ -272,8 +285,8 @@ async fn next_update(
 ) -> Result<WatchUpdate, Interruption> {
     match Rt::timeout(silence_max, watch.next()).await {
         Ok(Ok(Some(update))) => Ok(update),
-        Ok(Ok(None)) => Err(Interruption::Ended),
+        Ok(Ok(None)) => Err(Interruption::Ended(watch.node())),
         Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(Interruption::Silent),
+        Err(_) => Err(Interruption::Silent(watch.node())),
     }
 }

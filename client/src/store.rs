@@ -261,6 +261,11 @@ impl StoreClient {
         self.nodes.move_on();
     }
 
+    /// Asks another node than this one from now on.
+    pub(crate) fn move_on_from(&self, endpoint: &str) {
+        self.nodes.move_on_from(endpoint);
+    }
+
     async fn rows(
         &self,
         what: &'static str,
@@ -306,6 +311,11 @@ impl StoreClient {
 }
 
 impl WatchStream {
+    /// The node that speaks.
+    pub(crate) fn node(&self) -> String {
+        self.endpoint.clone()
+    }
+
     /// The next update; `None` when the node ended the stream.
     pub(crate) async fn next(&mut self) -> Result<Option<WatchUpdate>, ClientError> {
         let message = self.updates.next().await.transpose();
