@@ -37,6 +37,19 @@ impl LeaseTerms {
     pub const fn counted(&self) -> Duration {
         self.length.saturating_sub(self.drift_margin)
     }
+
+    /// Terms of another length for the same clock: the margin is the same share of it.
+    #[must_use]
+    pub fn stretched(&self, length: Duration) -> Self {
+        let share = length.as_nanos() * self.drift_margin.as_nanos();
+        // Without a length there is nothing that would last.
+        let margin = share.checked_div(self.length.as_nanos());
+        let margin = margin.and_then(|nanos| u64::try_from(nanos).ok());
+        Self {
+            length,
+            drift_margin: margin.map_or(length, Duration::from_nanos),
+        }
+    }
 }
 
 /// A renewal: a quorum confirmed, after `sent`, that nothing newer than `needs` was committed
@@ -194,6 +207,16 @@ mod tests {
         assert_eq!(lease.ends(&TERMS), Some(at(10_900)));
         assert_eq!(left_ms(&lease, 10_899), 1);
         assert_eq!(left_ms(&lease, 10_900), 0);
+    }
+
+    #[test]
+    fn the_margin_grows_with_the_length() {
+        let day = Duration::from_secs(86_400);
+        let stretched = TERMS.stretched(day);
+        assert_eq!(stretched.drift_margin, day / 100);
+        assert_eq!(TERMS.stretched(TERMS.length), TERMS);
+        let nothing = TERMS.stretched(Duration::ZERO);
+        assert_eq!(nothing.stretched(day).counted(), Duration::ZERO);
     }
 
     #[test]

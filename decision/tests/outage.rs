@@ -3,20 +3,24 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 mod cluster;
 
+use std::time::Duration;
+
 use cluster::{Cluster, LEASE, ask, check_in, codes, device, until_told, wait_for};
 use tidegate_decision::engine::Mode;
 use tidegate_domain::{
     command::{HaltRollout, SetClusterConfig},
-    id::RolloutId,
+    id::{Millis, RolloutId},
     rollout::OnStale,
     testing::{self, Fleet},
 };
 use tidegate_proto::v1::{DecisionMode, Verdict};
 
-/// A release that closes a hole, and goes on while nodes are stale: for as long as a lease.
+const STALE_MAX: Duration = LEASE.saturating_mul(3);
+
+/// A release that closes a hole, and goes on while nodes are stale.
 fn rolled_out_to_the_cut_off(fleet: &mut Fleet) {
     let mut config = fleet.state.config().clone();
-    config.stale_max = config.lease;
+    config.stale_max = Millis(config.lease.0 * 3);
     fleet.accept(SetClusterConfig { config });
     fleet.register(testing::release("os-3").version("3.0.0").critical());
     let mut rollout = testing::rollout("os-3");
@@ -33,13 +37,17 @@ async fn what_goes_on_while_stale_ends_when_the_node_has_been_stale_too_long() {
     let mut echo = check_in("d1", "1.0.0");
     echo.exposure_tokens = vec![offered.offer.unwrap().exposure_token];
     cluster.store.cut(true);
+    let bound = tokio::time::Instant::now() + STALE_MAX;
     wait_for("the end of the lease", || node.status().mode == Mode::Stale).await;
     let told = ask(&mut client, echo.clone()).await;
     assert_eq!(
         (told.verdict(), told.mode()),
         (Verdict::Offer, DecisionMode::Stale)
     );
-    wait_for("the end of staleness", || node.status().mode == Mode::Blind).await;
+    // HALT-1: a halt that commits now binds this node as late as that, counted from the last renewal
+    // and not from the end of the lease.
+    tokio::time::sleep_until(bound).await;
+    assert_eq!(node.status().mode, Mode::Blind);
     let told = ask(&mut client, echo.clone()).await;
     assert_eq!(
         (told.verdict(), told.mode(), codes(&told)),

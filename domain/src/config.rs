@@ -16,7 +16,9 @@ pub struct ClusterConfig {
     /// What is taken off a lease for clock drift; less than the lease.
     #[n(1)]
     pub drift_margin: Millis,
-    /// How long a stale decision node may go on with critical security releases.
+    /// How long a decision node may go on with critical security releases that continue while it is
+    /// stale, from the last renewal of its lease on; the drift margin is the same share of it.
+    /// `lease` to 30 days: a halt binds nodes that are cut off after as long (HALT-1).
     #[n(2)]
     pub stale_max: Millis,
     /// When silence counts against a release, per kind.

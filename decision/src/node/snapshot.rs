@@ -105,8 +105,12 @@ impl Known {
     /// has checked it for what the answer was made from.
     pub(crate) fn standing(&self, clock: &dyn Clock) -> Standing {
         let before = self.snapshot();
-        let terms = before.as_ref().map(|snapshot| terms(snapshot));
-        let ends = terms.and_then(|terms| self.lease.get()?.ends(&terms));
+        let lease = before.as_deref().zip(self.lease.get());
+        let ends = lease.and_then(|(snapshot, lease)| {
+            let fresh = terms(snapshot);
+            let stale = fresh.stretched(stale_max(snapshot));
+            Some((lease.ends(&fresh)?, lease.ends(&stale)?))
+        });
         let snapshot = self.snapshot();
         let wall = LogTime(clock.wall().0);
         let now = snapshot
@@ -118,15 +122,14 @@ impl Known {
             until: None,
             now,
         };
-        let (Some(snapshot), Some(ends)) = (snapshot, ends) else {
+        let (Some(snapshot), Some((fresh_ends, stale_ends))) = (snapshot, ends) else {
             return blind;
         };
-        let stale_max = Duration::from_millis(snapshot.index.settings().stale_max.0);
         let boot = clock.boot();
-        let (mode, until) = if boot < ends || is_on(Mutant::LeaseIgnored) {
-            (Mode::Fresh, ends)
-        } else if boot < ends.after(stale_max) {
-            (Mode::Stale, ends.after(stale_max))
+        let (mode, until) = if boot < fresh_ends || is_on(Mutant::LeaseIgnored) {
+            (Mode::Fresh, fresh_ends)
+        } else if boot < stale_ends {
+            (Mode::Stale, stale_ends)
         } else {
             return blind;
         };
@@ -146,6 +149,11 @@ impl Known {
             lease.left(&terms(&snapshot), clock.boot())
         })
     }
+}
+
+/// How long after its last renewal the node may go on with what goes on while stale.
+fn stale_max(snapshot: &Snapshot) -> Duration {
+    Duration::from_millis(snapshot.index.settings().stale_max.0)
 }
 
 fn terms(snapshot: &Snapshot) -> LeaseTerms {

@@ -44,7 +44,8 @@ pub(crate) struct Set {
     /// What is taken off a lease for clock drift.
     #[arg(long, value_name = "TIME", value_parser = settings::duration)]
     drift_margin: Option<Duration>,
-    /// How long a decision node that is cut off may go on with critical security releases.
+    /// How long a decision node that is cut off may go on with critical security releases, from its
+    /// last renewal on.
     #[arg(long, value_name = "TIME", value_parser = settings::duration)]
     stale_max: Option<Duration>,
     /// When silence counts against a release of a kind; repeat it for several.
