@@ -260,6 +260,9 @@ impl<O: Observer> Follow<O> {
     /// Whether a quorum has confirmed for too long what this node does not show: it may be cut off
     /// from the others and not know.
     fn is_behind(&self) -> bool {
+        if is_on(Mutant::NeverBehind) {
+            return false;
+        }
         let since = self.lease.with(|lease| lease.behind_since());
         since.is_some_and(|since| self.clock.boot().since(since) > self.config.behind_max)
     }

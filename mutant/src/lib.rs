@@ -72,6 +72,10 @@ pub enum Mutant {
     HaltLostAtResync,
     /// A decision node that is cut off goes on with everything, not only with what may.
     StaleGoesOn,
+    /// A decision node that is cut off goes on with what may for as long as it is cut off.
+    StaleForEver,
+    /// A follower keeps to a node that says there is nothing new, whatever a quorum confirms.
+    NeverBehind,
     /// A decision node offers through an emergency stop.
     StopIgnored,
     /// An offer does not say the floor that the device must keep from then on.
@@ -98,7 +102,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 43] = [
         Self::LeaderRestore,
         Self::LeaseRead,
         Self::ReadBeforeApply,
@@ -129,6 +133,8 @@ impl Mutant {
         Self::LeaseBeforeView,
         Self::HaltLostAtResync,
         Self::StaleGoesOn,
+        Self::StaleForEver,
+        Self::NeverBehind,
         Self::StopIgnored,
         Self::FloorNotTold,
         Self::DowngradeOffered,

@@ -116,6 +116,7 @@ impl Operators {
         }
         let mut config = self.fleet.state.config().clone();
         config.lease = Millis(5_000);
+        config.stale_max = Millis(8_000);
         config.report_interval = Millis(1_000);
         config.silence.firmware = Millis(5_000);
         drafts.push(self.draft("settings", SetClusterConfig { config }));

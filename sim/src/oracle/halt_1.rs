@@ -5,7 +5,8 @@
 //!
 //! What that rests on is checked on every answer, whether it gives something or not: a node that
 //! calls itself fresh decides from a snapshot in which everything is that bars and is older than the
-//! lease.
+//! lease, and one that calls itself stale from one in which everything is that is older than that
+//! may be.
 
 use std::collections::BTreeMap;
 
@@ -44,16 +45,16 @@ impl Oracle for Halt1 {
                 answer,
             } => {
                 let config = chain.state().config();
-                self.check_snapshot((lane, device), *asked_us, answer, config.lease.0 * 1_000)?;
-                if !answer.is_offer {
-                    return Ok(());
-                }
                 // What may go on while stale does so for longer, when it is: that is its bound.
                 let bound = match answer.mode {
                     Some(Mode::Stale) => config.stale_max,
                     _ => config.lease,
                 };
                 let bound_us = bound.0 * 1_000;
+                self.check_snapshot((lane, device), *asked_us, answer, bound_us)?;
+                if !answer.is_offer {
+                    return Ok(());
+                }
                 let halted = answer
                     .rollout
                     .and_then(|id| self.halted.get(&RolloutId(id)));
@@ -77,22 +78,22 @@ impl Oracle for Halt1 {
 }
 
 impl Halt1 {
-    /// Whether a fresh answer was made from a snapshot that is no older than the lease allows.
+    /// Whether an answer was made from a snapshot that is no older than its mode allows.
     fn check_snapshot(
         &self,
         (lane, device): (&str, &str),
         asked_us: u64,
         answer: &Answer,
-        lease_us: u64,
+        bound_us: u64,
     ) -> Verdict {
-        let (Some(Mode::Fresh), Some(entries)) = (answer.mode, answer.entries) else {
+        let (Some(mode), Some(entries)) = (answer.mode, answer.entries) else {
             return Ok(());
         };
         let lacks = self.bars.partition_point(|(index, _)| *index < entries);
         match self.bars.get(lacks) {
-            Some((index, since)) if asked_us > since + lease_us => Err(format!(
-                "{lane} called itself fresh before {device} with a snapshot of {entries} entries, \
-                 {} ms after entry {index} had barred something",
+            Some((index, since)) if asked_us > since + bound_us => Err(format!(
+                "{lane} called itself {mode:?} before {device} with a snapshot of {entries} \
+                 entries, {} ms after entry {index} had barred something",
                 (asked_us - since) / 1_000
             )),
             _ => Ok(()),
