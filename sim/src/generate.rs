@@ -43,7 +43,7 @@ const CLASSES: [(u64, Make); 31] = [
     (1, full_disk),
     (2, clock),
     (2, transfer),
-    (3, snapshot),
+    (3, rarer::snapshot),
     (1, device_power),
     (1, rarer::snapshot_twice),
     (1, rarer::fail_io),
@@ -108,6 +108,8 @@ struct Storm {
     ruined: usize,
     /// The last one whose disk was slowed down, until it crashes.
     slowed: Option<Spot>,
+    /// What comes next, for it follows from what came last.
+    next: Option<Fault>,
     /// Store nodes that operators want to vote.
     voters: Vec<Spot>,
 }
@@ -130,6 +132,7 @@ impl Storm {
             decisions: (1..=world.decision_nodes()).map(Spot::decision).collect(),
             ruined: 0,
             slowed: None,
+            next: None,
             voters: stores
                 .iter()
                 .filter(|store| store.voter)
@@ -158,7 +161,8 @@ impl Storm {
                 left = left.saturating_sub(*weight);
                 hit
             });
-            if let Some(fault) = make.and_then(|(_, make)| make(self)) {
+            let next = self.next.take();
+            if let Some(fault) = next.or_else(|| make.and_then(|(_, make)| make(self))) {
                 faults.push(Timed { at_ms, fault });
             }
             at_ms += self.dice.within(pause / 4..pause * 2);
@@ -381,11 +385,6 @@ fn signed(number: u64) -> i64 {
 fn transfer(storm: &mut Storm) -> Option<Fault> {
     let to = storm.named();
     Some(Fault::Transfer { to })
-}
-
-fn snapshot(storm: &mut Storm) -> Option<Fault> {
-    let at = storm.store();
-    Some(Fault::Snapshot { at })
 }
 
 fn device_power(storm: &mut Storm) -> Option<Fault> {

@@ -6,6 +6,11 @@ use crate::schedule::{Fault, Spot};
 /// Fewest voters that operators leave.
 const VOTERS_MIN: usize = 3;
 
+pub(super) fn snapshot(storm: &mut Storm) -> Option<Fault> {
+    let at = storm.store();
+    Some(Fault::Snapshot { at })
+}
+
 pub(super) fn snapshot_twice(storm: &mut Storm) -> Option<Fault> {
     let at = storm.store();
     let apart_ms = storm.dice.within(1..400);
@@ -39,12 +44,16 @@ pub(super) fn duplicate(storm: &mut Storm) -> Option<Fault> {
 /// it: the case for which leases are there.
 pub(super) fn strand(storm: &mut Storm) -> Option<Fault> {
     let node = storm.dice.pick(&storm.decisions).cloned()?;
+    Some(strand_node(storm, node))
+}
+
+fn strand_node(storm: &mut Storm, node: Spot) -> Fault {
     let for_ms = storm.dice.within(9_000..18_000);
-    Some(Fault::Cut {
+    Fault::Cut {
         from: storm.stores.clone(),
         to: vec![node],
         for_ms,
-    })
+    }
 }
 
 /// A store node hears nothing from its peers and goes on talking with everybody else, who may take
@@ -92,15 +101,17 @@ pub(super) fn suspend(storm: &mut Storm) -> Option<Fault> {
 }
 
 /// What a machine hears is old when it comes. What a store node hears comes in time, more often than
-/// not, to keep its peers believing in it.
+/// not, to keep its peers believing in it. A decision node may hear nothing more after that: what it
+/// is told last comes when it is no longer true.
 pub(super) fn lag(storm: &mut Storm) -> Option<Fault> {
     let (at, extra) = if storm.dice.one_in(3) {
         (storm.store(), 10_000..500_000)
     } else {
-        (
-            storm.dice.pick(&storm.decisions)?.clone(),
-            100_000..2_600_000,
-        )
+        let node = storm.dice.pick(&storm.decisions)?.clone();
+        if storm.dice.one_in(2) {
+            storm.next = Some(strand_node(storm, node.clone()));
+        }
+        (node, 100_000..2_600_000)
     };
     Some(Fault::Lag {
         at,
