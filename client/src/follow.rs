@@ -134,7 +134,7 @@ async fn renew(
             }
             Ok(ReadPoint { origin: found, .. }) => {
                 tracing::error!(%found, "a node of another cluster does not renew the lease");
-                client.move_on();
+                client.nodes().move_on();
             }
             Err(error) => tracing::warn!(%error, "the lease was not renewed"),
         }
@@ -189,8 +189,8 @@ impl Interruption {
             Self::Client(ClientError { endpoint: node, .. })
             | Self::Silent(node)
             | Self::Behind(node)
-            | Self::Ended(node) => client.move_on_from(node),
-            Self::View(_) | Self::Older(_) | Self::HighWater(_) => client.move_on(),
+            | Self::Ended(node) => client.nodes().move_on_from(node),
+            Self::View(_) | Self::Older(_) | Self::HighWater(_) => client.nodes().move_on(),
             Self::Resync(_) => {}
         }
     }

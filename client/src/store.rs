@@ -256,14 +256,8 @@ impl StoreClient {
         self.nodes.all().iter().map(|node| node.channel.clone())
     }
 
-    /// Asks another node from now on.
-    pub(crate) fn move_on(&self) {
-        self.nodes.move_on();
-    }
-
-    /// Asks another node than this one from now on.
-    pub(crate) fn move_on_from(&self, endpoint: &str) {
-        self.nodes.move_on_from(endpoint);
+    pub(crate) const fn nodes(&self) -> &Nodes {
+        &self.nodes
     }
 
     async fn rows(
