@@ -1,4 +1,4 @@
-//! Who asks the store: operators, the registrar of its members, readers, followers.
+//! Who asks the store: operators, the registrar of its members, readers.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,13 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use madsim::runtime::{Handle, NodeHandle};
-use tidegate_client::{
-    ClientConfig, ClientError, Follower, FollowerConfig, HighWater, Observer, Position,
-    StoreClient, View,
-};
+use tidegate_client::{ClientConfig, ClientError, Position, StoreClient, View};
+use tidegate_domain::Outcome;
 use tidegate_domain::testing::Fleet;
-use tidegate_domain::{Event, Outcome};
-use tidegate_runtime::disk::SimDisk;
 use tidegate_runtime::sim::set_region;
 use tidegate_runtime::{Clock as _, SystemClock};
 
@@ -39,6 +35,17 @@ pub(crate) struct Client {
     machine: Arc<NodeHandle>,
     store: Vec<String>,
     witness: Witness,
+}
+
+/// What a client knows of a command that it proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// What came of it.
+    Outcome,
+    /// It was refused for good, and had no effect: those bytes never will.
+    Refusal,
+    /// Nothing.
+    Nothing,
 }
 
 /// Who shall be a member of the store, by number.
@@ -89,7 +96,7 @@ impl Client {
         drop(self.machine.spawn(task));
     }
 
-    fn connect(&self) -> StoreClient {
+    pub(super) fn connect(&self) -> StoreClient {
         let config = ClientConfig {
             attempt_timeout: ATTEMPT,
             deadline: DEADLINE,
@@ -108,8 +115,8 @@ impl Client {
         turned
     }
 
-    /// Proposes a command once; answers what came of it, if that is known.
-    async fn propose(&self, client: &StoreClient, draft: &Draft) -> Option<Outcome> {
+    /// Proposes a command once.
+    async fn propose(&self, client: &StoreClient, draft: &Draft) -> Told {
         let Draft { bytes, what } = draft;
         let op = self
             .witness
@@ -122,7 +129,10 @@ impl Client {
                     command: bytes,
                     without_effect: !error.is_effect_unknown(),
                 });
-                return None;
+                return match error.is_effect_unknown() || error.is_retryable() {
+                    true => Told::Nothing,
+                    false => Told::Refusal,
+                };
             }
         };
         let (index, outcome) = (proposed.index.0, proposed.outcome);
@@ -139,7 +149,7 @@ impl Client {
             outcome: &outcome,
         });
         self.witness.see(&Seen::Progress { what: "a command" });
-        Some(outcome)
+        Told::Outcome
     }
 
     /// Takes a snapshot and checks it against its root; the view, if there was an answer.
@@ -219,13 +229,13 @@ pub(crate) async fn found(client: Client, crew: Crew) {
         crew.now(SystemClock.wall().0);
         crew.ceremony()
     };
-    while client.propose(&store, &draft).await.is_none() {
+    while client.propose(&store, &draft).await != Told::Outcome {
         madsim::time::sleep(Duration::from_millis(200)).await;
     }
     see(&client, &store, &crew).await;
     let furnishing = lock(&crew).furnishing();
     for draft in furnishing {
-        while client.propose(&store, &draft).await.is_none() {
+        while client.propose(&store, &draft).await != Told::Outcome {
             madsim::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -267,12 +277,13 @@ pub(crate) async fn operate(
         }
         // Whoever has no answer asks again with the same bytes, for a while.
         for _ in 0..3 {
-            if client.propose(&store, &draft).await.is_some() {
+            let told = client.propose(&store, &draft).await;
+            if told == Told::Outcome {
                 break;
             }
             // Perhaps something has come between, such as other keys.
             see(&client, &store, &crew).await;
-            if dice.one_in(3) {
+            if told == Told::Refusal || dice.one_in(3) {
                 break;
             }
             pause(&mut dice, load.operator_pause_ms).await;
@@ -307,18 +318,26 @@ pub(crate) async fn register(client: Client, crew: Crew, roll: Roll) {
     }
 }
 
-/// Halts every rollout that runs, and tells again until the store has said what came of it.
+/// Halts every rollout that runs, and tells again until the store has said what came of it; what
+/// was refused for good, as after a change of keys, is signed anew.
 pub(crate) async fn halt(client: Client, crew: Crew) {
     let store = client.connect();
-    see(&client, &store, &crew).await;
-    let halts = {
-        let mut crew = lock(&crew);
-        crew.now(SystemClock.wall().0);
-        crew.halts()
-    };
-    for draft in halts {
-        while client.propose(&store, &draft).await.is_none() {
-            madsim::time::sleep(REGISTRAR_EVERY).await;
+    let mut is_done = false;
+    while !is_done {
+        see(&client, &store, &crew).await;
+        let halts = {
+            let mut crew = lock(&crew);
+            crew.now(SystemClock.wall().0);
+            crew.halts()
+        };
+        is_done = true;
+        for draft in halts {
+            let mut told = client.propose(&store, &draft).await;
+            while told == Told::Nothing {
+                madsim::time::sleep(REGISTRAR_EVERY).await;
+                told = client.propose(&store, &draft).await;
+            }
+            is_done &= told == Told::Outcome;
         }
     }
 }
@@ -333,59 +352,5 @@ pub(crate) async fn read(client: Client, load: Load, mut dice: Dice) {
         } else {
             client.read_index(&store).await;
         }
-    }
-}
-
-/// Follows the store as a decision node does.
-pub(crate) async fn follow(client: Client) {
-    let Ok(high_water) = HighWater::open(Arc::new(SimDisk::new().mount())).await else {
-        unreachable!("the disk is new and has no faults");
-    };
-    let witness = Onlooker {
-        lane: client.lane.clone(),
-        witness: client.witness.clone(),
-    };
-    let _follower = Follower::start(
-        client.connect(),
-        FollowerConfig::new(Fleet::ORIGIN),
-        Arc::new(SystemClock),
-        high_water,
-        witness,
-    );
-    std::future::pending::<()>().await;
-}
-
-/// Tells the oracles of every move of a view.
-struct Onlooker {
-    lane: String,
-    witness: Witness,
-}
-
-impl Onlooker {
-    fn note(&self, view: &View, replaced: bool) {
-        let entries = view.position().entries;
-        self.witness
-            .note(&self.lane, Kind::View { entries, replaced });
-        let what = &format!("news at {}", self.lane);
-        self.witness.see(&Seen::Progress { what });
-    }
-}
-
-impl Observer for Onlooker {
-    fn replaced(&mut self, view: &View) {
-        self.note(view, true);
-        self.witness.see(&Seen::Replaced {
-            lane: &self.lane,
-            entries: view.position().entries,
-        });
-    }
-
-    fn advanced(&mut self, view: &View, events: &[Event]) {
-        self.note(view, false);
-        self.witness.see(&Seen::Advanced {
-            lane: &self.lane,
-            entries: view.position().entries,
-            events,
-        });
     }
 }

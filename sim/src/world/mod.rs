@@ -10,6 +10,7 @@ mod device;
 mod devices;
 mod disks;
 mod errands;
+mod follower;
 pub(crate) mod machine;
 pub(crate) mod network;
 mod probe;
@@ -139,7 +140,7 @@ impl World {
         }
         for number in 1..=load.followers {
             let client = self.client(&format!("f{number}"));
-            client.run(client::follow);
+            client.run(follower::follow);
         }
         let stores: Vec<u64> = self.lock().keys().copied().collect();
         for lane in ["w1", "w2"] {
