@@ -159,3 +159,42 @@ fn shown(applied: &Applied) -> String {
         canonical::encode(&applied.outcome).len()
     )
 }
+
+#[cfg(test)]
+impl Chain {
+    /// A log of what was asked and what came of it, whatever a state would say to that.
+    pub(super) fn of(entries: impl IntoIterator<Item = (Asked, tidegate_domain::Outcome)>) -> Self {
+        let mut chain = Self::new("fleet.example", 1);
+        for (asked, outcome) in entries {
+            let index = chain.len();
+            if let Asked::Command(command) = &asked {
+                let key = *blake3::hash(command).as_bytes();
+                chain.applied.entry(key).or_insert(index);
+            }
+            let recorded = tidegate_domain::Event::EntryRecorded {
+                index: Index(index),
+                time: LogTime(0),
+                spent: None,
+                carries_root: false,
+            };
+            let applied = Applied {
+                recorded,
+                outcome,
+                state_root: None,
+            };
+            let raft_index = index + 1;
+            let body = AuditBody {
+                raft_index,
+                asked,
+                applied,
+            };
+            chain.links.push(Link {
+                bytes: Vec::new(),
+                body,
+                chain: chain.genesis,
+                root: chain.genesis_root,
+            });
+        }
+        chain
+    }
+}

@@ -86,7 +86,9 @@ impl Halt1 {
         answer: &Answer,
         bound_us: u64,
     ) -> Verdict {
-        let (Some(mode), Some(entries)) = (answer.mode, answer.entries) else {
+        let (Some(mode @ (Mode::Fresh | Mode::Stale)), Some(entries)) =
+            (answer.mode, answer.entries)
+        else {
             return Ok(());
         };
         let lacks = self.bars.partition_point(|(index, _)| *index < entries);

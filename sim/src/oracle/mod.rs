@@ -1,4 +1,6 @@
-//! What must never happen, watched while it could: one file per invariant of the design.
+//! What must never happen, watched while it could: one file per invariant of the design. Those that
+//! one entry can break have theirs in the domain (`tidegate_domain::invariant`), and `domain` asks
+//! them of every entry.
 //!
 //! Oracles are pure: the world tells them what was [`Seen`], in the order of true time, and they
 //! answer with what is broken. They share one [`Chain`]: the log as the first node to apply an entry
@@ -20,6 +22,8 @@ mod log_3;
 mod members;
 mod read_1;
 mod read_2;
+#[cfg(test)]
+mod tests;
 mod vote_1;
 mod watch;
 mod wave_2;
