@@ -36,7 +36,7 @@ pub(super) struct Topology {
     #[serde(default)]
     pub(super) links: Vec<LinkFile>,
     #[serde(default)]
-    pub(super) snapshot_every: Option<u64>,
+    pub(super) snapshot_every: Option<Spanned<u64>>,
     #[serde(default)]
     pub(super) disk_sync: Option<Length>,
     #[serde(default)]
@@ -101,8 +101,69 @@ pub(super) struct Strike {
     pub(super) clock: Option<Clock>,
     pub(super) transfer: Option<One>,
     pub(super) snapshot: Option<One>,
+    pub(super) bit_flip: Option<BitFlip>,
+    pub(super) misdirected_write: Option<One>,
+    pub(super) failed_io: Option<FailedIo>,
+    pub(super) two_snapshots: Option<TwoSnapshots>,
+    pub(super) disconnect: Option<One>,
+    pub(super) duplication: Option<Lasting>,
+    pub(super) membership: Option<Membership>,
     pub(super) device_power: Option<DevicePower>,
     pub(super) halt: Option<Halt>,
+}
+
+/// One bit of a database.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BitFlip {
+    pub(super) node: Name,
+    #[serde(default)]
+    pub(super) of: Database,
+    /// Where in the file; in the middle if absent.
+    pub(super) at: Option<Share>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Database {
+    #[default]
+    Log,
+    State,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FailedIo {
+    pub(super) node: Name,
+    pub(super) of: Access,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Access {
+    Reads,
+    Writes,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TwoSnapshots {
+    pub(super) node: Name,
+    pub(super) apart: Length,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lasting {
+    #[serde(rename = "for")]
+    pub(super) length: Length,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Membership {
+    pub(super) node: Name,
+    pub(super) voter: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -144,7 +144,7 @@ fn world(topology: &Topology) -> Read<WorldSpec> {
     let mut world = WorldSpec {
         regions: topology.regions.iter().map(region).collect(),
         links: Vec::new(),
-        snapshot_every: topology.snapshot_every.unwrap_or(usual.snapshot_every),
+        snapshot_every: snapshot_every(topology)?.unwrap_or(usual.snapshot_every),
         watch_backlog: usual.watch_backlog,
         sync_us: topology
             .disk_sync
@@ -196,6 +196,16 @@ fn world(topology: &Topology) -> Read<WorldSpec> {
         world.links.push(spec);
     }
     Ok(world)
+}
+
+fn snapshot_every(topology: &Topology) -> Read<Option<u64>> {
+    match &topology.snapshot_every {
+        Some(every) if every.value == 0 => Err(Problem::at(
+            every.referenced,
+            "a snapshot covers 1 entry or more",
+        )),
+        every => Ok(every.as_ref().map(|every| every.value)),
+    }
 }
 
 fn heartbeat_ms(topology: &Topology) -> Read<Option<u64>> {
@@ -273,11 +283,17 @@ fn drawn(random: &Spanned<Random>, round_ms: u64) -> Read<Drawn> {
     if about_every.0 == 0 {
         return Err(Problem::at(random.referenced, "`about-every` is no time"));
     }
+    if classes.is_empty() {
+        return Err(Problem::at(random.referenced, "no `classes` to draw from"));
+    }
     let all = generate::classes();
+    let words: Vec<String> = all.iter().map(|class| strike::word(class)).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut wanted = Vec::new();
     for name in classes {
-        known(name, "class of faults", &all)?;
-        wanted.extend(all.iter().filter(|class| **class == name.value));
+        known(name, "fault", &words)?;
+        let both = all.iter().zip(&words);
+        wanted.extend(both.filter_map(|(class, word)| (*word == name.value).then_some(*class)));
     }
     Ok(Drawn {
         span_ms: (from.0, until.0),
@@ -299,8 +315,25 @@ fn span(place: Location, from_ms: u64, until_ms: u64, round_ms: u64) -> Read<()>
     Err(Problem::at(place, message))
 }
 
+/// Whether some shares lie within the bounds, and some do not.
+fn sound(bounds: &file::Bounds) -> Result<(), &'static str> {
+    match (&bounds.at_least, &bounds.at_most) {
+        (None, None) => Err("a share needs `at-least`, `at-most` or both"),
+        (Some(least), Some(most)) if least.0 > most.0 => Err("`at-least` is more than `at-most`"),
+        _ => Ok(()),
+    }
+}
+
 fn expectation(expect: &Spanned<Expect>, round_ms: u64) -> Read<Expectation> {
     let (place, expect) = (expect.referenced, &expect.value);
+    let shares = [
+        &expect.commands_answered,
+        &expect.reads_answered,
+        &expect.check_ins_answered,
+    ];
+    for bounds in shares.into_iter().flatten() {
+        sound(bounds).map_err(|message| Problem::at(place, message))?;
+    }
     let bounds = |bounds: &file::Bounds| {
         let least = bounds.at_least.map_or(0, |share| share.0);
         (least, bounds.at_most.map_or(1_000_000, |share| share.0))

@@ -68,8 +68,42 @@ impl Problem {
                 expected,
                 ..
             } => Self::at(place, format!("{unexpected} is not {expected}")),
-            other => Self::at(place, other.to_string()),
+            Error::SerdeInvalidLength { len, expected, .. } => {
+                let wanted = expected.trim_start_matches("an array of length ");
+                Self::at(place, format!("{len} here, expected {wanted}"))
+            }
+            Error::Unexpected { expected, .. } => {
+                Self::at(place, format!("expected {}", plain(expected)))
+            }
+            Error::InvalidScalar { ty, .. } => Self::at(place, format!("expected {}", plain(ty))),
+            Error::DuplicateMappingKey { key: Some(key), .. } => {
+                Self::at(place, format!("the key `{key}` stands twice"))
+            }
+            Error::MultipleDocuments { .. } => {
+                Self::at(place, "another document begins here, and a scenario is one")
+            }
+            Error::Eof { .. } => Self::at(place, "the file ends before the scenario does"),
+            other => {
+                let message = other.to_string();
+                // The line is said already.
+                let (message, _) = message.rsplit_once(" at line ").unwrap_or((&message, ""));
+                Self::at(place, message)
+            }
         }
+    }
+}
+
+/// What the reader of YAML calls something, for whoever writes it.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "mapping start" => "`key: value` pairs",
+        "sequence start" => "a list, each item after a `-`",
+        "string scalar" => "one word or line",
+        "boolean" => "`true` or `false`",
+        "u8" => "a whole number from 0 to 255",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" => "a whole number, 0 or more",
+        other => other,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_saphyr::{Location, Spanned};
 
-use super::file::{Clock, Halt, Name, OneFor, Strike};
+use super::file::{Access, Clock, Database, Halt, Name, OneFor, Strike};
 use super::units::Length;
 use super::{Problem, Read, known};
 use crate::schedule::{Fault, Spot, Timed, WorldSpec};
@@ -11,13 +11,24 @@ use crate::schedule::{Fault, Spot, Timed, WorldSpec};
 const FREE_BYTES: u64 = 16_384;
 /// A disk that fails does so at the sync after so many.
 const AFTER_SYNCS: u64 = 3;
-/// Power fails at the change of the disk after so many.
+/// Power fails, or a read or write does, at the one after so many.
 const AFTER_CHANGES: u64 = 40;
+/// A misdirected write lands so many sectors further back.
+const SECTORS_BACK: u32 = 8;
 
 /// A fault of a machine that lasts some ms.
 type Lasting = fn(Spot, u64) -> Fault;
 /// A single blow to a machine.
 type Single = fn(Spot) -> Fault;
+
+/// The word for a class of faults, as entries with a time have it.
+pub(super) fn word(class: &str) -> String {
+    match class {
+        "crash" => "power-loss".to_owned(),
+        "failed I/O" => "failed-io".to_owned(),
+        other => other.replace(' ', "-"),
+    }
+}
 
 /// The faults of one entry: one, or several that strike at once.
 pub(super) fn faults(
@@ -31,6 +42,10 @@ pub(super) fn faults(
     let [faults] = <[Vec<Fault>; 1]>::try_from(named)
         .map_err(|named| Problem::at(place, format!("{} faults here, not one", named.len())))?;
     let at_ms = strike.at.0;
+    let lasts_no_time = |fault: &Fault| fault.clone().length_mut().is_some_and(|ms| *ms == 0);
+    if faults.iter().any(lasts_no_time) {
+        return Err(Problem::at(place, "it lasts no time"));
+    }
     if let Some(late) = faults
         .iter()
         .find(|fault| at_ms + fault.for_ms() > round_ms)
@@ -92,6 +107,10 @@ impl<'a> Names<'a> {
                 }
             }
         }
+        if spots.is_empty() {
+            let message = format!("the region `{}` has no nodes", name.value);
+            return Err(Problem::at(name.referenced, message));
+        }
         Ok(spots)
     }
 
@@ -107,6 +126,9 @@ impl<'a> Names<'a> {
 /// Every fault that the entry names.
 fn named(strike: &Strike, names: &Names<'_>, place: Location) -> Read<Vec<Vec<Fault>>> {
     let mut all = of_machines(strike, names)?;
+    all.extend(single_blows(strike, names)?);
+    all.extend(of_stores(strike, names)?);
+    all.extend(of_everywhere(strike).map(|fault| vec![fault]));
     if let Some(outage) = &strike.region_outage {
         let for_ms = outage.length.0;
         let crash = |at| Fault::Crash { at, for_ms };
@@ -130,6 +152,10 @@ fn named(strike: &Strike, names: &Names<'_>, place: Location) -> Read<Vec<Vec<Fa
     if let Some(cut) = &strike.one_way_cut {
         let (from, to) = (names.nodes(&cut.from)?, names.nodes(&cut.to)?);
         let for_ms = cut.length.0;
+        if !from.iter().any(|from| to.iter().any(|to| from != to)) {
+            let message = "a cut goes `from` some nodes `to` others";
+            return Err(Problem::at(place, message));
+        }
         all.push(vec![Fault::Cut { from, to, for_ms }]);
     }
     if let Some(flap) = &strike.flapping {
@@ -139,22 +165,34 @@ fn named(strike: &Strike, names: &Names<'_>, place: Location) -> Read<Vec<Vec<Fa
             for_ms: flap.length.0,
         }]);
     }
-    if let Some(loss) = &strike.loss {
-        let (ppm, for_ms) = (loss.share.0, loss.length.0);
-        all.push(vec![Fault::Loss { ppm, for_ms }]);
-    }
-    if let Some(delay) = &strike.delay {
-        let (extra_us, for_ms) = (delay.up_to.0 * 1_000, delay.length.0);
-        all.push(vec![Fault::Delay { extra_us, for_ms }]);
-    }
     if let Some(power) = &strike.device_power {
-        let one_in = power.one_in.max(1);
+        let one_in = power.one_in;
+        if one_in == 0 {
+            return Err(Problem::at(place, "one device in 0 is none"));
+        }
         all.push(vec![Fault::DevicePower { one_in }]);
     }
     if let Some(Halt::Running) = strike.halt {
         all.push(vec![Fault::Halt]);
     }
     Ok(all)
+}
+
+/// Faults of no place.
+fn of_everywhere(strike: &Strike) -> impl Iterator<Item = Fault> {
+    let loss = strike.loss.as_ref().map(|loss| Fault::Loss {
+        ppm: loss.share.0,
+        for_ms: loss.length.0,
+    });
+    let delay = strike.delay.as_ref().map(|delay| Fault::Delay {
+        extra_us: delay.up_to.0 * 1_000,
+        for_ms: delay.length.0,
+    });
+    let duplication = strike.duplication.as_ref();
+    let duplication = duplication.map(|duplication| Fault::Duplicate {
+        for_ms: duplication.length.0,
+    });
+    [loss, delay, duplication].into_iter().flatten()
 }
 
 /// Faults of one machine.
@@ -193,20 +231,6 @@ fn of_machines(strike: &Strike, names: &Names<'_>) -> Read<Vec<Vec<Fault>>> {
             all.push(vec![make(names.store(node)?, length.0)]);
         }
     }
-    let single: [(_, Single); 4] = [
-        (&strike.replace, |at| Fault::Replace { at }),
-        (&strike.failed_sync, |at| Fault::FailSync {
-            at,
-            after: AFTER_SYNCS,
-        }),
-        (&strike.transfer, |to| Fault::Transfer { to }),
-        (&strike.snapshot, |at| Fault::Snapshot { at }),
-    ];
-    for (one, make) in single {
-        if let Some(one) = one {
-            all.push(vec![make(names.store(&one.node)?)]);
-        }
-    }
     if let Some(slow) = &strike.slow_disk {
         all.push(vec![Fault::SlowDisk {
             at: names.store(&slow.node)?,
@@ -223,6 +247,69 @@ fn of_machines(strike: &Strike, names: &Names<'_>) -> Read<Vec<Vec<Fault>>> {
     }
     if let Some(clock) = &strike.clock {
         all.push(vec![skew(clock, names.node(&clock.node)?)?]);
+    }
+    Ok(all)
+}
+
+/// Single blows to one store node.
+fn single_blows(strike: &Strike, names: &Names<'_>) -> Read<Vec<Vec<Fault>>> {
+    let mut all = Vec::new();
+    let single: [(_, Single); 6] = [
+        (&strike.replace, |at| Fault::Replace { at }),
+        (&strike.failed_sync, |at| Fault::FailSync {
+            at,
+            after: AFTER_SYNCS,
+        }),
+        (&strike.transfer, |to| Fault::Transfer { to }),
+        (&strike.snapshot, |at| Fault::Snapshot { at }),
+        (&strike.disconnect, |at| Fault::Disconnect { at }),
+        (&strike.misdirected_write, |at| Fault::Misdirect {
+            at,
+            after: AFTER_CHANGES,
+            sectors: SECTORS_BACK,
+        }),
+    ];
+    for (one, make) in single {
+        if let Some(one) = one {
+            all.push(vec![make(names.store(&one.node)?)]);
+        }
+    }
+    Ok(all)
+}
+
+/// Faults of one store node that need more to be said.
+fn of_stores(strike: &Strike, names: &Names<'_>) -> Read<Vec<Vec<Fault>>> {
+    let mut all = Vec::new();
+    if let Some(flip) = &strike.bit_flip {
+        let file = match flip.of {
+            Database::Log => "log.redb",
+            Database::State => "state.redb",
+        };
+        all.push(vec![Fault::FlipBit {
+            at: names.store(&flip.node)?,
+            file: file.to_owned(),
+            place_ppm: flip.at.map_or(500_000, |share| share.0),
+            bit: 0,
+        }]);
+    }
+    if let Some(failed) = &strike.failed_io {
+        all.push(vec![Fault::FailIo {
+            at: names.store(&failed.node)?,
+            reads: matches!(failed.of, Access::Reads),
+            after: AFTER_CHANGES,
+        }]);
+    }
+    if let Some(two) = &strike.two_snapshots {
+        all.push(vec![Fault::SnapshotTwice {
+            at: names.store(&two.node)?,
+            apart_ms: two.apart.0,
+        }]);
+    }
+    if let Some(membership) = &strike.membership {
+        all.push(vec![Fault::Vote {
+            at: names.store(&membership.node)?,
+            voter: membership.voter,
+        }]);
     }
     Ok(all)
 }

@@ -77,7 +77,7 @@ fn random_faults_follow_from_the_seed_and_are_of_the_classes_named() {
 summary: weather
 for: 2m
 random:
-  - {from: 10s, until: 90s, about-every: 2s, classes: [crash, one-way cut]}
+  - {from: 10s, until: 90s, about-every: 2s, classes: [power-loss, one-way-cut]}
 ",
     );
     let faults = |seed| scenario.plan(seed, None).schedule.faults;
@@ -93,6 +93,129 @@ random:
         );
         assert!((10_000..90_000).contains(&timed.at_ms));
     }
+}
+
+#[test]
+fn whatever_can_be_drawn_can_be_timed_under_the_same_word() {
+    let sample = |word: &str| match word {
+        "replace" | "failed-sync" | "misdirected-write" | "transfer" | "snapshot"
+        | "disconnect" | "bit-flip" => "{node: s1}",
+        "one-way-cut" => "{from: [s1], to: [s2], for: 1s}",
+        "partition" => "{nodes: [s1], for: 1s}",
+        "flapping" => "{nodes: [s1], period: 100ms, for: 1s}",
+        "loss" => "{share: 5%, for: 1s}",
+        "delay" => "{up-to: 50ms, for: 1s}",
+        "lag" => "{node: d1, by: 1s, for: 1s}",
+        "slow-disk" => "{node: s1, sync: 1s, for: 1s}",
+        "failed-io" => "{node: s1, of: reads}",
+        "clock" => "{node: s1, jump: +1s, for: 1s}",
+        "two-snapshots" => "{node: s1, apart: 50ms}",
+        "duplication" => "{for: 1s}",
+        "device-power" => "{one-in: 3}",
+        "membership" => "{node: s1, voter: false}",
+        _ => "{node: s1, for: 1s}",
+    };
+    let classes = generate::classes();
+    assert_eq!(classes.len(), Fault::CLASSES.len());
+    for class in classes {
+        let word = strike::word(class);
+        let fault = sample(&word);
+        let timed = parse(&format!(
+            "summary: a\nfor: 1m\nfaults:\n  - at: 5s\n    {word}: {fault}\n"
+        ));
+        let faults = timed.plan(1, None).schedule.faults;
+        assert_eq!(faults[0].fault.class(), class);
+        let drawn = format!(
+            "summary: a\nfor: 1m\nrandom:\n  - {{from: 1s, until: 1m, about-every: 1s, classes: \
+             [{word}]}}\n"
+        );
+        for timed in parse(&drawn).plan(1, None).schedule.faults {
+            assert_eq!(timed.fault.class(), class);
+        }
+    }
+}
+
+#[test]
+fn what_would_do_nothing_or_hold_of_anything_is_refused() {
+    let fault = |fault: &str| {
+        let text = format!("summary: a\nfor: 1m\nfaults:\n  - at: 5s\n    {fault}\n");
+        refused(&text)
+    };
+    assert_eq!(
+        fault("one-way-cut: {from: [s1], to: [s1], for: 1s}"),
+        "line 4: a cut goes `from` some nodes `to` others"
+    );
+    assert_eq!(
+        fault("pause: {node: s1, for: 0s}"),
+        "line 4: it lasts no time"
+    );
+    assert_eq!(
+        fault("device-power: {one-in: 0}"),
+        "line 4: one device in 0 is none"
+    );
+    let empty = "summary: a\nfor: 1m\ntopology:\n  regions: [{name: a, voters: 1, decision-nodes: 1}, \
+                 {name: b}]\n";
+    let outage = "faults:\n  - {at: 5s, region-outage: {region: b, for: 1s}}\n";
+    assert_eq!(
+        refused(&format!("{empty}{outage}")),
+        "line 6: the region `b` has no nodes"
+    );
+    assert_eq!(
+        refused(&format!("{empty}  snapshot-every: 0\n")),
+        "line 5: a snapshot covers 1 entry or more"
+    );
+    let expect = |expect: &str| refused(&format!("summary: a\nfor: 1m\nexpect:\n  - {expect}\n"));
+    assert_eq!(
+        expect("commands-answered: {}"),
+        "line 4: a share needs `at-least`, `at-most` or both"
+    );
+    assert_eq!(
+        expect("reads-answered: {at-least: 90%, at-most: 10%}"),
+        "line 4: `at-least` is more than `at-most`"
+    );
+    let random = "random:\n  - {from: 1s, until: 9s, about-every: 1s, classes: []}\n";
+    assert_eq!(
+        refused(&format!("summary: a\nfor: 1m\n{random}")),
+        "line 4: no `classes` to draw from"
+    );
+}
+
+#[test]
+fn what_is_of_another_kind_is_said_in_words_of_yaml() {
+    let after = |rest: &str| refused(&format!("summary: a\nfor: 1m\n{rest}\n"));
+    let whole = "line 3: expected a whole number from 0 to 255";
+    assert_eq!(after("load: {operators: 300}"), whole);
+    assert_eq!(after("load: {operators: many}"), whole);
+    assert_eq!(after("load: 5"), "line 3: expected `key: value` pairs");
+    assert_eq!(
+        after("faults: 5"),
+        "line 3: expected a list, each item after a `-`"
+    );
+    assert_eq!(
+        after("faults:\n  - {at: 5s, kill: {node: [s1], for: 1s}}"),
+        "line 4: expected one word or line"
+    );
+    assert_eq!(
+        after("faults:\n  - {at: 5s, membership: {node: s1, voter: perhaps}}"),
+        "line 4: expected `true` or `false`"
+    );
+    assert_eq!(after("for: 2m"), "line 3: the key `for` stands twice");
+    assert_eq!(
+        after("topology: {regions: [], links: [{between: [a], one-way: 1ms}]}"),
+        "line 3: 1 here, expected 2"
+    );
+    assert_eq!(
+        after("---\nsummary: b"),
+        "line 4: another document begins here, and a scenario is one"
+    );
+    assert_eq!(
+        refused(""),
+        "line 1: the file ends before the scenario does"
+    );
+    assert_eq!(
+        after("\tload: 5"),
+        "line 2: while scanning a plain scalar, found a tab"
+    );
 }
 
 #[test]
