@@ -1,7 +1,18 @@
 // Zoom, hover, search and the list of events. The drawing stands in timeline.js.
 "use strict";
 
+// Rows of the list: more than anyone would scroll through.
+const LISTED = 2000;
+
 let pinned = false;
+
+// Whatever can be searched for: events, and commands with what came of them.
+const told = [...run.events, ...run.calls.map(command)].sort((a, b) => a.at_us - b.at_us);
+
+function command(call) {
+  const text = `${call.what}: ${call.outcome}`;
+  return { at_us: call.asked_us, lane: call.lane, kind: "command", text };
+}
 
 function show(from, until) {
   const least = 2e3;
@@ -33,10 +44,10 @@ function hover(left, top) {
 function search(words) {
   const wanted = words.toLowerCase().split(/\s+/).filter((word) => word !== "");
   const found = (event) => {
-    const told = `${event.lane} ${event.kind} ${event.text}`.toLowerCase();
-    return wanted.every((word) => told.includes(word));
+    const words = `${event.lane} ${event.kind} ${event.text}`.toLowerCase();
+    return wanted.every((word) => words.includes(word));
   };
-  hits = wanted.length === 0 ? [] : run.events.filter(found);
+  hits = wanted.length === 0 ? [] : told.filter(found);
   $("hits").textContent = wanted.length === 0 ? "" : `${hits.length} found`;
   current = -1;
   list();
@@ -61,12 +72,13 @@ function reach(event) {
   }
 }
 
-// The events, or the hits; not more than anyone would scroll through.
+// The events, or the hits; what is left out is said below.
 function list() {
   const table = $("events");
   table.textContent = "";
   const quiet = run.events.filter((event) => !["told", "halt"].includes(event.kind));
-  for (const event of (hits.length > 0 ? hits : quiet).slice(0, 2000)) {
+  const all = hits.length > 0 ? hits : quiet;
+  for (const event of all.slice(0, LISTED)) {
     const row = table.insertRow();
     row.className = event.kind + (event === hits[current] ? " current" : "");
     for (const cell of [seconds(event.at_us), event.lane, event.text]) {
@@ -75,6 +87,10 @@ function list() {
     row.onclick = () => show(event.at_us - 5e6, event.at_us + 5e6);
     if (event === hits[current]) row.scrollIntoView({ block: "nearest" });
   }
+  const left = [];
+  if (all.length > LISTED) left.push(`${all.length - LISTED} more are not listed: search for them`);
+  if (run.untold > 0) left.push(`${run.untold} answers to devices are counted only`);
+  $("left").textContent = left.join(" \u00b7 ");
 }
 
 function head() {

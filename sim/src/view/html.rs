@@ -27,6 +27,8 @@ struct Data<'a> {
     spans: &'a [Span],
     calls: Vec<&'a Call>,
     events: Vec<Event>,
+    /// Answers to devices that are not among the events, being too many.
+    untold: usize,
     /// When a second began, check-ins made in it, and how many were answered.
     check_ins: BTreeMap<u64, (u64, u64)>,
     /// By decision node and second: offers and other answers that were new to their device.
@@ -57,6 +59,11 @@ pub fn timeline(title: &str, schedule: &Schedule, records: &[Record], rows: &[Ro
         region: regions.get(name).cloned().unwrap_or_default(),
         name: name.clone(),
     };
+    let answers = records
+        .iter()
+        .filter(|record| kind(&record.kind) == Some("told"));
+    let answers = answers.count();
+    let untold = if answers > TOLD_MAX { answers } else { 0 };
     let data = Data {
         title,
         about: about(schedule),
@@ -65,7 +72,8 @@ pub fn timeline(title: &str, schedule: &Schedule, records: &[Record], rows: &[Ro
         lanes: story.lanes.iter().map(lane).collect(),
         spans: &story.spans,
         calls: story.calls.iter().filter(|call| call.command).collect(),
-        events: events(records),
+        events: events(records, untold == 0),
+        untold,
         check_ins: check_ins(records),
         told: told(records),
         rows,
@@ -125,14 +133,10 @@ fn regions(schedule: &Schedule) -> BTreeMap<String, String> {
 
 /// What has a name in the list and a mark on a lane. Calls, applied entries and counts have places
 /// of their own.
-fn events(records: &[Record]) -> Vec<Event> {
-    let told = records
-        .iter()
-        .filter(|r| matches!(r.kind, Kind::Told { .. }))
-        .count();
+fn events(records: &[Record], with_answers: bool) -> Vec<Event> {
     let wanted = records.iter().filter_map(|record| {
         let kind = kind(&record.kind)?;
-        let listed = kind != "told" || told <= TOLD_MAX;
+        let listed = kind != "told" || with_answers;
         listed.then(|| Event {
             at_us: record.at_us,
             lane: record.lane.clone(),
