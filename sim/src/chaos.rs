@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use tidegate_mutant::Mutant;
 use tidegate_sim::corpus::{Case, named};
-use tidegate_sim::expect::{Row, judge, table};
+use tidegate_sim::expect::{Expectation, Row, UNJUDGED, judge, table};
 use tidegate_sim::generate;
 use tidegate_sim::run::{Report, run_with};
 use tidegate_sim::scenario::{Length, Plan, Scenario};
@@ -18,7 +18,7 @@ use tidegate_sim::view::{Paint, text, timeline};
 /// Where scenarios are looked for by name.
 const SCENARIOS: &str = "sim/scenarios";
 /// Where failures are kept.
-const CORPUS: &str = "sim/corpus";
+pub(crate) const CORPUS: &str = "sim/corpus";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,7 +65,8 @@ enum Command {
         #[command(flatten)]
         shown: Shown,
     },
-    /// Make a kept failure smaller while it breaks the same invariant
+    /// Make a kept failure smaller while it breaks the same invariant or misses the same
+    /// expectation
     Shrink {
         /// The file
         file: PathBuf,
@@ -175,7 +176,11 @@ impl Chaos {
                 for seed in what.seed..what.seed.saturating_add(seeds) {
                     let title = format!("{}, seed {seed}", what.name());
                     let plan = what.plan(seed)?;
-                    sound &= rehearse(&title, plan, mutant, &shown, Some(&save))?;
+                    let keeping = Keeping {
+                        scenario: what.scenario.as_ref().map(|_| what.name()),
+                        folder: &save,
+                    };
+                    sound &= rehearse(&title, plan, mutant, &shown, Some(keeping))?;
                 }
                 Ok(sound)
             }
@@ -203,13 +208,19 @@ impl Chaos {
     }
 }
 
+/// Where failures are kept, and of which scenario they are.
+struct Keeping<'a> {
+    scenario: Option<&'a str>,
+    folder: &'a Path,
+}
+
 /// Runs, shows, judges, and keeps what failed.
 fn rehearse(
     title: &str,
     plan: Plan,
     mutant: Option<Mutant>,
     shown: &Shown,
-    save: Option<&Path>,
+    keeping: Option<Keeping<'_>>,
 ) -> anyhow::Result<bool> {
     let Plan { schedule, expect } = plan;
     let report = run_with(schedule.clone(), mutant);
@@ -238,44 +249,36 @@ fn rehearse(
     if !whole {
         println!("  NOT JUDGED: the run ended early, when a database died of a damaged page");
     }
-    if let (false, Some(folder)) = (sound, save) {
-        let case = failed(&report, &rows, mutant, expect, schedule);
-        let file = folder.join(case.file_name());
-        keep(&case, &file)?;
+    if let (false, Some(Keeping { scenario, folder })) = (sound, keeping) {
+        let case = Case {
+            scenario: scenario.map(str::to_owned),
+            mutant: mutant.map(|mutant| format!("{mutant:?}")),
+            expect,
+            ..failed(&report, &rows, schedule)
+        };
+        let file = case.keep(folder);
+        let file = file.with_context(|| format!("cannot keep it in {}", folder.display()))?;
         println!("  kept: {}", file.display());
     }
     Ok(sound && whole)
 }
 
-fn failed(
-    report: &Report,
-    rows: &[Row],
-    mutant: Option<Mutant>,
-    expect: Vec<tidegate_sim::expect::Expectation>,
-    schedule: Schedule,
-) -> Case {
-    let violation = report.violations.first();
+/// What broke first, or what was missed first.
+fn failed(report: &Report, rows: &[Row], schedule: Schedule) -> Case {
+    if let Some(violation) = report.violations.first() {
+        return Case::broken(schedule, violation);
+    }
     let missed = rows.iter().find(|row| !row.held);
-    let cause = match (violation, missed) {
-        (Some(violation), _) => violation.detail.clone(),
-        (None, Some(row)) => format!("expected {}, measured {}", row.expected, row.measured),
-        (None, None) => String::new(),
-    };
     Case {
-        cause,
-        broken: violation.map(|violation| violation.id.to_owned()),
-        mutant: mutant.map(|mutant| format!("{mutant:?}")),
-        expect,
+        cause: missed.map_or_else(String::new, |row| {
+            format!("expected {}, measured {}", row.expected, row.measured)
+        }),
+        broken: None,
+        scenario: None,
+        mutant: None,
+        expect: Vec::new(),
         schedule,
     }
-}
-
-fn keep(case: &Case, file: &Path) -> anyhow::Result<()> {
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
-    }
-    std::fs::write(file, case.to_json()).with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn case(file: &Path) -> anyhow::Result<Case> {
@@ -284,17 +287,18 @@ fn case(file: &Path) -> anyhow::Result<Case> {
     Case::from_json(&json).with_context(|| file.display().to_string())
 }
 
-/// Shrinks a kept failure. It must fail to begin with.
+/// Shrinks a kept failure. It must fail to begin with, and goes on failing in the same way.
 fn smaller(file: &Path, out: &Path, runs_max: usize) -> anyhow::Result<bool> {
     let mut case = case(file)?;
     let mutant = case.mutant()?;
-    let broken = |schedule: &Schedule| {
+    let expect = case.expect.clone();
+    let failures = |schedule: &Schedule| {
         let report = run_with(schedule.clone(), mutant);
-        report.violations.first().cloned()
+        failures(&report, &expect)
     };
-    let Some(first) = broken(&case.schedule) else {
+    let Some(first) = failures(&case.schedule).into_iter().next() else {
         anyhow::bail!(
-            "{}: nothing breaks, there is nothing to shrink",
+            "{}: nothing breaks and nothing is missed, there is nothing to shrink",
             file.display()
         );
     };
@@ -302,20 +306,32 @@ fn smaller(file: &Path, out: &Path, runs_max: usize) -> anyhow::Result<bool> {
     let mut runs = 1_u32;
     case.schedule = shrink(&case.schedule, runs_max, |schedule| {
         runs += 1;
-        let same = broken(schedule).is_some_and(|violation| violation.id == first.id);
-        let sign = if same { "still breaks" } else { "does not" };
+        let same = failures(schedule).contains(&first);
+        let sign = if same { "still fails" } else { "does not" };
         println!("  {} faults: {sign}", schedule.faults.len());
         same
     });
-    case.broken = Some(first.id.to_owned());
-    keep(&case, out)?;
+    std::fs::write(out, case.to_json())
+        .with_context(|| format!("cannot write {}", out.display()))?;
     let after = case.schedule.faults.len();
     println!(
-        "{}: {} with {after} faults instead of {before}, {runs} runs",
-        out.display(),
-        first.id
+        "{}: {first} with {after} faults instead of {before}, {runs} runs",
+        out.display()
     );
     Ok(true)
+}
+
+/// Which invariant broke first or, when none did, everything that was expected and missed.
+fn failures(report: &Report, expect: &[Expectation]) -> Vec<String> {
+    if let Some(violation) = report.violations.first() {
+        return vec![violation.id.to_owned()];
+    }
+    let rows = judge(expect, report.trace.records(), &[]);
+    let missed = rows.into_iter().filter(|row| !row.held);
+    let judged = missed.filter(|row| row.measured != UNJUDGED);
+    judged
+        .map(|row| format!("missed: {}", row.expected))
+        .collect()
 }
 
 /// Two runs of one schedule must be the same to the last byte.

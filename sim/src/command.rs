@@ -8,13 +8,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tidegate_mutant::Mutant;
+use tidegate_sim::corpus::{self, Case};
 use tidegate_sim::coverage::Coverage;
 use tidegate_sim::run::{Report, run};
 use tidegate_sim::schedule::Schedule;
-use tidegate_sim::search::{Plan, search};
-use tidegate_sim::{corpus, generate, hunt};
+use tidegate_sim::search::{News, Plan, search};
+use tidegate_sim::{generate, hunt};
 
-use crate::chaos::Chaos;
+use crate::chaos::{CORPUS, Chaos};
 
 /// Runs the whole system under faults, and says which invariant broke.
 #[derive(Debug, Parser)]
@@ -96,6 +97,9 @@ enum Command {
         /// Also fail if a fault never struck in some state, or something never happened.
         #[arg(long)]
         cells: bool,
+        /// Where failures are kept.
+        #[arg(long, value_name = "DIR", default_value = CORPUS)]
+        save: PathBuf,
     },
     /// What `cargo xtask chaos` runs: scenarios, replays, smaller failures.
     Chaos(Chaos),
@@ -174,15 +178,15 @@ fn execute(command: Command) -> anyhow::Result<bool> {
             minutes,
             threads,
             cells,
+            save,
         } => {
-            let budget = Duration::try_from_secs_f64(minutes * 60.0)
-                .with_context(|| format!("{minutes} minutes are no time"))?;
+            let budget = Duration::try_from_secs_f64(minutes * 60.0);
             let plan = Plan {
                 base_seed,
-                budget,
+                budget: budget.with_context(|| format!("{minutes} minutes are no time"))?,
                 threads,
             };
-            Ok(is_clean(plan, cells))
+            Ok(is_clean(plan, cells, &save))
         }
         Command::Chaos(chaos) => chaos.execute(),
         Command::Generate { seed } => {
@@ -206,10 +210,19 @@ fn tell(what: &str, report: &Report, verbose: bool) -> bool {
 }
 
 /// Whether fresh seeds broke nothing and, if that is asked, every cell of the matrix was hit.
-fn is_clean(plan: Plan, cells: bool) -> bool {
+fn is_clean(plan: Plan, cells: bool, save: &Path) -> bool {
     let (seed, threads) = (plan.base_seed, plan.threads);
     println!("searching from seed {seed}, {threads} side by side");
-    let tally = search(plan, |line| println!("{line}"));
+    let tally = search(plan, |news| {
+        println!("{news}");
+        if let News::Broken { seed, violation } = news {
+            match Case::broken(generate::schedule(seed), violation).keep(save) {
+                Ok(file) => println!("  kept: {}", file.display()),
+                // The seed suffices while nothing of the simulator changes.
+                Err(error) => println!("  NOT kept in {}: {error}", save.display()),
+            }
+        }
+    });
     println!("{tally}");
     let covered = !cells || is_covered(&tally.coverage);
     covered && tally.failures.is_empty()

@@ -1,9 +1,13 @@
 //! A run as a file: what broke, and everything that it takes to see it again.
 
+use std::io;
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 use tidegate_mutant::Mutant;
 
 use crate::expect::Expectation;
+use crate::oracle::Violation;
 use crate::schedule::Schedule;
 
 /// A run that is kept. With a known bug, replaying it must break the invariant again; without, the
@@ -15,6 +19,9 @@ pub struct Case {
     pub cause: String,
     /// The invariant that broke.
     pub broken: Option<String>,
+    /// The scenario that was rehearsed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenario: Option<String>,
     /// The known bug that was switched on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mutant: Option<String>,
@@ -46,6 +53,31 @@ impl std::fmt::Display for Unreadable {
 impl std::error::Error for Unreadable {}
 
 impl Case {
+    /// A run of this schedule, and what broke in it.
+    #[must_use]
+    pub fn broken(schedule: Schedule, violation: &Violation) -> Self {
+        Self {
+            cause: violation.detail.replace('\n', " "),
+            broken: Some(violation.id.to_owned()),
+            scenario: None,
+            mutant: None,
+            expect: Vec::new(),
+            schedule,
+        }
+    }
+
+    /// Writes the run to a file of its own name in a folder, which is made if it is not there;
+    /// answers which file.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or the file not written.
+    pub fn keep(&self, folder: &Path) -> io::Result<PathBuf> {
+        std::fs::create_dir_all(folder)?;
+        let file = folder.join(self.file_name());
+        std::fs::write(&file, self.to_json())?;
+        Ok(file)
+    }
+
     /// Reads a kept run, or a bare schedule.
     ///
     /// # Errors
@@ -57,6 +89,7 @@ impl Case {
             Err(error) => Self {
                 cause: "a schedule".to_owned(),
                 broken: None,
+                scenario: None,
                 mutant: None,
                 expect: Vec::new(),
                 schedule: Schedule::from_json(json).map_err(|_| Unreadable::Format(error))?,
@@ -86,14 +119,19 @@ impl Case {
         self.mutant.as_deref().map(named).transpose()
     }
 
-    /// A name for its file: the invariant, the bug and the seed.
+    /// A name for its file: the scenario, the invariant, the bug and the seed.
     #[must_use]
     pub fn file_name(&self) -> String {
         let broken = self.broken.as_deref().unwrap_or("expectation");
-        let mutant = self.mutant.as_deref().map(|name| format!("-{name}"));
-        let seed = self.schedule.seed;
-        let name = format!("{broken}{}-seed-{seed}.json", mutant.unwrap_or_default());
-        name.to_lowercase()
+        let seed = format!("seed-{}.json", self.schedule.seed);
+        let parts = [
+            self.scenario.as_deref(),
+            Some(broken),
+            self.mutant.as_deref(),
+            Some(&seed),
+        ];
+        let parts: Vec<&str> = parts.into_iter().flatten().collect();
+        parts.join("-").to_lowercase()
     }
 }
 
@@ -120,6 +158,7 @@ mod tests {
         Case {
             cause: "a rollout was started below the floor".to_owned(),
             broken: Some("FLOOR-3".to_owned()),
+            scenario: None,
             mutant: Some("FloorAboveRollout".to_owned()),
             expect: vec![Expectation {
                 what: What::Leaderless { at_most_ms: 5 },
@@ -137,6 +176,13 @@ mod tests {
         let bare = Case::from_json(&case.schedule.to_json()).unwrap();
         assert_eq!(bare.schedule, case.schedule);
         assert_eq!(case.file_name(), "floor-3-flooraboverollout-seed-4.json");
+        let missed = Case {
+            broken: None,
+            scenario: Some("lost-node".to_owned()),
+            mutant: None,
+            ..case
+        };
+        assert_eq!(missed.file_name(), "lost-node-expectation-seed-4.json");
     }
 
     #[test]

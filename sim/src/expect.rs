@@ -120,6 +120,9 @@ impl fmt::Display for What {
     }
 }
 
+/// What was measured of an expectation whose time had not come when the run ended.
+pub const UNJUDGED: &str = "the run ended before";
+
 /// Measures everything that was expected; first that nothing broke.
 #[must_use]
 pub fn judge(expect: &[Expectation], records: &[Record], broken: &[Violation]) -> Vec<Row> {
@@ -144,7 +147,7 @@ fn measure(expectation: &Expectation, story: &Story, records: &[Record]) -> Row 
         until_us: story.loaded_us + expectation.until_ms * 1_000,
     };
     let (measured, held) = if story.ended_us < span.until_us {
-        ("the run ended before".to_owned(), false)
+        (UNJUDGED.to_owned(), false)
     } else {
         span.measure(&expectation.what, story, records)
     };

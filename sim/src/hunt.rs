@@ -9,7 +9,6 @@ use tidegate_mutant::Mutant;
 
 use crate::corpus::Case;
 use crate::generate;
-use crate::oracle::Violation;
 use crate::run::run_with;
 use crate::search::side_by_side;
 
@@ -88,13 +87,10 @@ fn hunt_one(mutant: Mutant, first_seed: u64, seeds: u64) -> Hunted {
     for tried in 0..seeds {
         let schedule = generate::schedule(first_seed.wrapping_add(tried));
         let report = run_with(schedule.clone(), Some(mutant));
-        if let Some(Violation { id, detail }) = report.violations.into_iter().next() {
+        if let Some(violation) = report.violations.first() {
             let case = Case {
-                cause: detail.replace('\n', " "),
-                broken: Some(id.to_owned()),
                 mutant: Some(format!("{mutant:?}")),
-                expect: Vec::new(),
-                schedule,
+                ..Case::broken(schedule, violation)
             };
             return Hunted {
                 mutant,
@@ -115,8 +111,7 @@ fn hunt_one(mutant: Mutant, first_seed: u64, seeds: u64) -> Hunted {
 /// # Errors
 /// The folder cannot be read, or a file not written.
 pub fn keep(case: &Case, folder: &Path) -> io::Result<PathBuf> {
-    let kept = folder.join(case.file_name());
-    std::fs::write(&kept, case.to_json())?;
+    let kept = case.keep(folder)?;
     for file in std::fs::read_dir(folder)? {
         let file = file?.path();
         let earlier = std::fs::read_to_string(&file).ok();
@@ -136,6 +131,7 @@ mod tests {
         Case {
             cause: "it broke".to_owned(),
             broken: Some("LOG-2".to_owned()),
+            scenario: None,
             mutant: mutant.map(str::to_owned),
             expect: Vec::new(),
             schedule: generate::schedule(seed),

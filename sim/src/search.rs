@@ -87,13 +87,45 @@ impl fmt::Display for Tally {
     }
 }
 
+/// What is told while a search goes on.
+#[derive(Clone, Copy, Debug)]
+pub enum News<'a> {
+    /// A seed broke something.
+    Broken {
+        /// The seed.
+        seed: u64,
+        /// What broke first.
+        violation: &'a Violation,
+    },
+    /// How far the search got.
+    Progress(&'a Tally),
+}
+
+impl fmt::Display for News<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken { seed, violation } => write!(
+                f,
+                "seed {seed}: {} BROKEN: {}\n  repeat it with: tidegate-sim run --seed {seed} \
+                 --verbose",
+                violation.id, violation.detail
+            ),
+            Self::Progress(tally) => tally.fmt(f),
+        }
+    }
+}
+
 /// Runs fresh seeds until the budget is spent or too much is broken. `tell` hears of every broken
 /// seed at once, and every now and then how far the search got.
-pub fn search(plan: Plan, tell: impl Fn(&str) + Sync) -> Tally {
+pub fn search(plan: Plan, tell: impl Fn(News<'_>) + Sync) -> Tally {
     search_by(|seed| run(generate::schedule(seed)), plan, tell)
 }
 
-fn search_by(run: impl Fn(u64) -> Report + Sync, plan: Plan, tell: impl Fn(&str) + Sync) -> Tally {
+fn search_by(
+    run: impl Fn(u64) -> Report + Sync,
+    plan: Plan,
+    tell: impl Fn(News<'_>) + Sync,
+) -> Tally {
     let began = Instant::now();
     let next = AtomicU64::new(0);
     let progress = Mutex::new(Progress {
@@ -105,12 +137,11 @@ fn search_by(run: impl Fn(u64) -> Report + Sync, plan: Plan, tell: impl Fn(&str)
             let count = next.fetch_add(1, Ordering::Relaxed);
             let seed = plan.base_seed.wrapping_add(count);
             let report = run(seed);
-            let (lines, over) = {
+            let over = {
                 let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-                let lines = progress.add(seed, &report, began.elapsed());
-                (lines, progress.is_over(plan.budget))
+                progress.add(seed, &report, began.elapsed(), &tell);
+                progress.is_over(plan.budget)
             };
-            lines.iter().for_each(|line| tell(line));
             if over {
                 return;
             }
@@ -144,30 +175,22 @@ struct Progress {
 }
 
 impl Progress {
-    /// Counts a run; answers what is to be told now.
-    fn add(&mut self, seed: u64, report: &Report, took: Duration) -> Vec<String> {
+    /// Counts a run, and tells what is new.
+    fn add(&mut self, seed: u64, report: &Report, took: Duration, tell: impl Fn(News<'_>)) {
         self.tally.add(seed, report);
         self.tally.took = took;
-        let mut lines: Vec<String> = broken(seed, report).into_iter().collect();
+        if let Some(violation) = report.violations.first() {
+            tell(News::Broken { seed, violation });
+        }
         if self.told.elapsed() >= TELL_EVERY {
             self.told = Instant::now();
-            lines.push(self.tally.to_string());
+            tell(News::Progress(&self.tally));
         }
-        lines
     }
 
     fn is_over(&self, budget: Duration) -> bool {
         self.tally.took >= budget || self.tally.failures.len() >= FAILURES_MAX
     }
-}
-
-/// What broke, and how to see it again.
-fn broken(seed: u64, report: &Report) -> Option<String> {
-    let Violation { id, detail } = report.violations.first()?;
-    Some(format!(
-        "seed {seed}: {id} BROKEN: {detail}\n  repeat it with: tidegate-sim run --seed {seed} \
-         --verbose"
-    ))
 }
 
 #[cfg(test)]
@@ -209,7 +232,7 @@ mod tests {
             seeds.lock().unwrap().push(seed);
             fake(seed, |_| false)
         };
-        let tally = search_by(run, plan(Duration::ZERO, 3), |line| panic!("told {line:?}"));
+        let tally = search_by(run, plan(Duration::ZERO, 3), |news| panic!("told {news}"));
         let mut seeds = seeds.into_inner().unwrap();
         seeds.sort_unstable();
         assert_eq!(seeds, [100, 101, 102]);
@@ -222,7 +245,7 @@ mod tests {
     fn a_broken_seed_is_told_with_its_number_and_the_search_gives_up_after_many() {
         let told = Mutex::new(Vec::new());
         let breaks = |seed: u64| seed.is_multiple_of(2);
-        let tell = |line: &str| told.lock().unwrap().push(line.to_owned());
+        let tell = |news: News<'_>| told.lock().unwrap().push(news.to_string());
         let long = plan(Duration::from_secs(3_600), 1);
         let tally = search_by(|seed| fake(seed, breaks), long, tell);
         assert_eq!(tally.failures.len(), FAILURES_MAX);

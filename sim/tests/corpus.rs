@@ -103,6 +103,7 @@ fn a_failure_shrinks_to_what_it_needs() {
     let case = Case {
         cause: "a rollout below the floor".to_owned(),
         broken: Some("FLOOR-3".to_owned()),
+        scenario: None,
         mutant: Some("FloorAboveRollout".to_owned()),
         expect: Vec::new(),
         schedule: generate::schedule(1),
