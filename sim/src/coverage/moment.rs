@@ -137,5 +137,8 @@ impl Moment {
 }
 
 const fn is_cut(fault: &Fault) -> bool {
-    matches!(fault, Fault::Cut { .. } | Fault::Isolate { .. })
+    matches!(
+        fault,
+        Fault::Cut { .. } | Fault::Isolate { .. } | Fault::Suspend { .. }
+    )
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_decision::engine::Mode;
 use tidegate_domain::Event;
+use tidegate_domain::guard::StopScope;
 use tidegate_domain::rollout::HaltCause;
 
 use super::moment::Moment;
@@ -28,10 +29,12 @@ const LEASE_BACK: &str = "a lease ran out and was renewed";
 const STALE_OFFER: &str = "a critical release went on while its node was cut off";
 const VIEW_AGAIN: &str = "a client took its view anew";
 const OVERHEARD: &str = "an overheard command was refused";
+const FLEET_STOPPED: &str = "the whole fleet was stopped while the network was cut";
+const AMENDED: &str = "a rollout was amended while the network was cut";
 const SESSION_AGAIN: &str = "a session was opened anew after it was written off";
 
 /// All of them.
-pub const SOMETIMES: [&str; 19] = [
+pub const SOMETIMES: [&str; 21] = [
     LEADER_AT_INSTALL,
     TWO_LEAD,
     BUDGET_LOST,
@@ -50,6 +53,8 @@ pub const SOMETIMES: [&str; 19] = [
     STALE_OFFER,
     VIEW_AGAIN,
     OVERHEARD,
+    FLEET_STOPPED,
+    AMENDED,
     SESSION_AGAIN,
 ];
 
@@ -163,6 +168,10 @@ impl Sometimes {
                 self.mark(HALTED_BY_KEY, **cause == HaltCause::KeyRevoked);
             }
             Event::FloorRaised { .. } => self.mark(FLOOR_WHILE_CUT, cut),
+            Event::StopRaised(stop) if stop.scope == StopScope::Fleet => {
+                self.mark(FLEET_STOPPED, cut);
+            }
+            Event::RolloutAmended { .. } => self.mark(AMENDED, cut),
             Event::MembershipChanged { .. } => self.mark(MEMBERS_WHILE_CUT, cut),
             Event::KeysRotated(_) | Event::KeyRevoked { .. } => self.mark(KEYS_WHILE_DOWN, down),
             Event::SessionWrittenOff { .. } => self.written_off = true,
