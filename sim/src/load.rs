@@ -1,5 +1,6 @@
 //! What operators ask for, honest and hostile, made from what they last saw of the state.
 
+mod policy;
 mod rarer;
 
 use tidegate_domain::command::{
@@ -16,7 +17,7 @@ use tidegate_domain::key::Role;
 use tidegate_domain::rollout::{Life, OnStale};
 use tidegate_domain::state::State;
 use tidegate_domain::testing::{
-    Fleet, proposed_keys, reason, region, release, rollout, scope, traits,
+    Fleet, proposed_keys, reason, region, release, rollout, scope, selector, traits,
 };
 
 use crate::dice::Dice;
@@ -150,6 +151,7 @@ impl Operators {
             9 if self.dice.one_in(3) => self.rotation(1),
             10 if self.dice.one_in(2) => self.revocation(),
             11 if self.dice.one_in(2) => self.write_off(),
+            12 => self.policy(),
             _ => self.rollout(),
         };
         if self.overheard.len() < OVERHEARD_MAX {
@@ -212,8 +214,13 @@ impl Operators {
             return self.draft("lift", LiftStop { stop, reason });
         }
         let place = self.place();
+        let scope = match self.dice.below(8) {
+            0 => StopScope::Fleet,
+            1 => StopScope::Variants(selector(&format!("cam/*/{place}/*"))),
+            _ => StopScope::Region(region(&place)),
+        };
         let stop = EmergencyStop {
-            scope: StopScope::Region(region(&place)),
+            scope,
             covers: StopCovers::Offers,
             reason,
         };

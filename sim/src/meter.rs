@@ -9,7 +9,11 @@ use tidegate_domain::rollout::Life;
 use crate::oracle::{Chain, Seen};
 use crate::record::Kind;
 
-/// Watches halts and stops. Rollouts are known by `rollout 7`, regions by `region b`.
+/// What a stop of everything bars.
+const FLEET: &str = "the fleet";
+
+/// Watches halts, and stops of the fleet or a region. Rollouts are known by `rollout 7`, regions by
+/// `region b`.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     barred: BTreeMap<String, Bar>,
@@ -34,7 +38,7 @@ impl Meter {
                 ..
             } if answer.is_offer => {
                 let rollout = answer.rollout.map(rollout);
-                let named = rollout.into_iter().chain([region(place)]);
+                let named = rollout.into_iter().chain([region(place), FLEET.to_owned()]);
                 named
                     .filter_map(|what| self.late(what, *asked_us))
                     .collect()
@@ -89,7 +93,8 @@ fn barred(chain: &Chain) -> Vec<String> {
         .iter()
         .filter_map(|(_, stop)| match &stop.scope {
             StopScope::Region(name) => Some(region(name.as_str())),
-            StopScope::Fleet | StopScope::Variants(_) => None,
+            StopScope::Fleet => Some(FLEET.to_owned()),
+            StopScope::Variants(_) => None,
         });
     let rollouts = rollouts.map(|(id, _)| rollout(id.0));
     rollouts.chain(regions).collect()

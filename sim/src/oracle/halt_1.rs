@@ -13,17 +13,18 @@ use std::collections::BTreeMap;
 use tidegate_decision::engine::Mode;
 use tidegate_domain::Event;
 use tidegate_domain::guard::StopScope;
-use tidegate_domain::id::{Region, RolloutId};
+use tidegate_domain::id::{RolloutId, StopId};
 use tidegate_domain::rollout::Life;
+use tidegate_domain::testing::traits;
 
 use super::{Answer, Chain, Oracle, Seen, Verdict};
 
-/// Knows since when, in true time, each rollout and region is barred.
+/// Knows since when, in true time, each rollout is barred and each stop stands.
 #[derive(Debug, Default)]
 pub(super) struct Halt1 {
     /// In µs; the first node to apply the halt committed it no later.
     halted: BTreeMap<RolloutId, u64>,
-    stopped: BTreeMap<Region, u64>,
+    stopped: BTreeMap<StopId, (StopScope, u64)>,
     /// Entries that bar something, by their index, and since when they do.
     bars: Vec<(u64, u64)>,
     looked: u64,
@@ -58,9 +59,13 @@ impl Oracle for Halt1 {
                 let halted = answer
                     .rollout
                     .and_then(|id| self.halted.get(&RolloutId(id)));
-                let region = Region::new(*place).ok();
-                let stopped = region.and_then(|region| self.stopped.get(&region));
-                for since in [halted, stopped].into_iter().flatten() {
+                let variant = traits(&format!("cam/r1/{place}/none"));
+                let stops = self.stopped.values().filter(|(scope, _)| match scope {
+                    StopScope::Fleet => true,
+                    StopScope::Region(region) => *region == variant.region,
+                    StopScope::Variants(selector) => selector.matches(&variant),
+                });
+                for since in halted.into_iter().chain(stops.map(|(_, since)| since)) {
                     if *asked_us > since + bound_us {
                         let late = (asked_us - since) / 1_000;
                         return Err(format!(
@@ -125,16 +130,12 @@ impl Halt1 {
                 }
             }
         }
-        let stops = state.stops().iter();
-        let regions: Vec<Region> = stops
-            .filter_map(|(_, stop)| match &stop.scope {
-                StopScope::Region(region) => Some(region.clone()),
-                StopScope::Fleet | StopScope::Variants(_) => None,
-            })
-            .collect();
-        self.stopped.retain(|region, _| regions.contains(region));
-        for region in regions {
-            self.stopped.entry(region).or_insert(at_us);
+        let stops = state.stops();
+        self.stopped.retain(|id, _| stops.get(id).is_some());
+        for (id, stop) in stops.iter() {
+            self.stopped
+                .entry(*id)
+                .or_insert_with(|| (stop.scope.clone(), at_us));
         }
     }
 }
@@ -147,5 +148,9 @@ const fn bars(event: &Event) -> bool {
             | Event::StopRaised(_)
             | Event::FloorRaised { .. }
             | Event::KeyRevoked { .. }
+            | Event::ReleaseWithdrawn { .. }
+            | Event::VariantExcluded { .. }
+            | Event::RegionPolicySet { .. }
+            | Event::HoldSet { .. }
     )
 }
