@@ -15,9 +15,10 @@ use tidegate_sim::search::side_by_side;
 use tidegate_sim::shrink::shrink;
 
 /// What openraft asserts in debug builds alone, where it stops some bugs before an oracle sees them.
-const OPENRAFT_ASSERTS: [&str; 2] = [
+const OPENRAFT_ASSERTS: [&str; 3] = [
     "follower log reversion is not allowed",
     "new membership has to have a greater log_id",
+    "Some(log_id.to_ref()) <= self.committed().to_ref()",
 ];
 
 /// What broke first.
