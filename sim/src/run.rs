@@ -1,6 +1,7 @@
 //! One run from a schedule to its trace, in a thread of its own: std's hash maps are seeded per
 //! thread, and so are the simulated clocks.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::oracle::{Seen, Violation};
 use crate::record::Trace;
 use crate::schedule::{Load, Schedule};
 use crate::world::World;
+use crate::world::settle::HELD_MAX;
 use crate::world::witness::{Told, Witness, now_us};
 
 /// The first life of a cluster.
@@ -176,8 +178,8 @@ async fn story(schedule: Schedule, witness: Witness) -> Duration {
 /// After the storm everything must make progress.
 async fn calm(schedule: &Schedule, world: &World, nemesis: &Nemesis) {
     nemesis.heal();
-    world.settle().await;
-    let left_out = nemesis.leave_out(schedule);
+    world.settle(&BTreeSet::new(), HELD_MAX).await;
+    let left_out = nemesis.leave_out(schedule).await;
     let deadline_us = now_us() + LIVE_MS * 1_000;
     let awaited = awaited(schedule);
     world.witness.see(&Seen::Healed {

@@ -1,20 +1,49 @@
 //! What is not mended: LIVE-1 holds for a quorum that is healthy, whatever becomes of the others.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::Nemesis;
 use crate::dice::Dice;
 use crate::schedule::{Fault, Schedule, Spot};
 use crate::world::machine::Breakable as _;
+use crate::world::settle::HELD_MAX;
 
+/// How long a server may take for a call on its own machine.
+const CALL_MAX: Duration = Duration::from_millis(200);
+/// How often nodes are cut off for good before what that does to others is counted.
+const CUTS_MAX: usize = 20;
 /// How long what is left out stays so, in ms: longer than any run goes on after healing.
 const FOR_GOOD_MS: u64 = 3_600_000;
 
 impl Nemesis {
     /// Breaks some store nodes for good, after everything was healed: as many as the schedule says,
     /// if that leaves a majority of all voters healthy. Answers which.
-    pub(crate) fn leave_out(&self, schedule: &Schedule) -> BTreeSet<u64> {
+    pub(crate) async fn leave_out(&self, schedule: &Schedule) -> BTreeSet<u64> {
         let mut dice = Dice::new(schedule.seed, "core");
+        let left_out = self.choose(schedule, &mut dice);
+        let faults = left_out.iter().map(|id| self.for_good(*id, &mut dice));
+        let (crashes, cuts): (Vec<Fault>, Vec<Fault>) =
+            faults.partition(|fault| matches!(fault, Fault::Crash { .. }));
+        for crash in &crashes {
+            self.strike(crash);
+        }
+        for _ in 0..CUTS_MAX {
+            for cut in &cuts {
+                self.strike(cut);
+            }
+            // A cut between the begin of a connection and its first message is one to do over.
+            if cuts.is_empty() || self.world.settle(&left_out, CALL_MAX).await {
+                break;
+            }
+            self.world.network.heal();
+            self.world.settle(&left_out, HELD_MAX).await;
+        }
+        left_out
+    }
+
+    /// Who is to be left out.
+    fn choose(&self, schedule: &Schedule, dice: &mut Dice) -> BTreeSet<u64> {
         let members = self.world.members();
         let sound = members.iter().filter(|store| !store.machine.is_ruined());
         let mut core: BTreeSet<u64> = sound.map(|store| store.spec.id).collect();
@@ -34,9 +63,6 @@ impl Nemesis {
             } else {
                 core.insert(id);
             }
-        }
-        for id in &left_out {
-            self.strike(&self.for_good(*id, &mut dice));
         }
         left_out
     }

@@ -14,7 +14,7 @@ mod follower;
 pub(crate) mod machine;
 pub(crate) mod network;
 mod probe;
-mod settle;
+pub(crate) mod settle;
 pub(crate) mod store;
 mod watcher;
 pub(crate) mod witness;
