@@ -17,8 +17,9 @@ use super::{Draft, Operators};
 
 /// Devices of one gateway, and a few that there are not.
 const DEVICES: u64 = 32;
-/// Longest that a device is held.
-const HELD_MS: u64 = 20_000;
+/// Least that a device is held, until it is let go: the clocks of nodes may be off by minutes, and
+/// what one of them decided depends on nothing that DEC-1 cannot know.
+const HELD_MS: u64 = 3_600_000;
 
 impl Operators {
     pub(super) fn policy(&mut self) -> Draft {
@@ -44,7 +45,8 @@ impl Operators {
             1 => self.some_release().map(HoldKind::Pin),
             _ => Some(HoldKind::Legal),
         };
-        let expires = self.fleet.now.after(Millis(self.dice.below(HELD_MS)));
+        let length = Millis(HELD_MS + self.dice.below(HELD_MS));
+        let expires = self.fleet.now.after(length);
         let hold = SetHold {
             key: HoldKey {
                 device,

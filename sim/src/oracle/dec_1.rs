@@ -16,6 +16,9 @@ use super::{Chain, Oracle, Seen, Verdict};
 const KEPT_EVERY: u64 = 16;
 /// Of so many answers, one is repeated: building an index is dear.
 const ONE_IN: u64 = 24;
+/// How far an offer's expiry may be from where it should be, in ms: the wall clock of a decision node
+/// may be off by minutes.
+const EXPIRY_SLACK_MS: u64 = 1_800_000;
 /// What an answer says when the engine was not asked, or its answer was taken back: the node is
 /// overloaded, lost its lease, or has no session.
 const WITHOUT_LOOKING: [&str; 5] = [
@@ -144,7 +147,7 @@ fn repeat(
         return Err(format!("{} does not parse any more", request.device_id));
     };
     let told = essence(response);
-    let mut possible = Vec::new();
+    let (mut possible, mut expiries) = (Vec::new(), Vec::new());
     for otherwise in [Draw::Pending, Draw::Exhausted, Draw::CapReached] {
         let mut admissions = Admissions {
             given: response.offer.as_ref(),
@@ -158,14 +161,27 @@ fn repeat(
         };
         let repeated = wire::response(&request.device_id, request.sequence, answer);
         possible.push(essence(&repeated));
+        expiries.extend(repeated.offer.map(|offer| offer.expires_at_ms));
     }
-    if possible.contains(&told) {
-        return Ok(());
+    if !possible.contains(&told) {
+        return Err(format!(
+            "{} was told {told:?}, and the engine says {:?}",
+            request.device_id, possible
+        ));
     }
-    Err(format!(
-        "{} was told {told:?}, and the engine says {:?}",
-        request.device_id, possible
-    ))
+    let told = response.offer.as_ref().map(|offer| offer.expires_at_ms);
+    let is_near = |told: u64| {
+        expiries
+            .iter()
+            .any(|at| at.abs_diff(told) <= EXPIRY_SLACK_MS)
+    };
+    match told {
+        Some(told) if !is_near(told) => Err(format!(
+            "{} was told that its offer expires at {told}, and the engine says {expiries:?}",
+            request.device_id
+        )),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -219,6 +235,9 @@ mod tests {
         assert_eq!(repeat(state, now.0, &request, &told), Ok(()));
         let mut other = told.clone();
         other.set_verdict(v1::Verdict::None);
+        assert!(repeat(state, now.0, &request, &other).is_err());
+        let mut other = told.clone();
+        other.offer.as_mut().unwrap().expires_at_ms = 0;
         assert!(repeat(state, now.0, &request, &other).is_err());
         let mut other = told;
         other.offer.as_mut().unwrap().floor += 1;
