@@ -72,7 +72,7 @@ function reach(event) {
   }
 }
 
-// The events, or the hits; what is left out is said below.
+// The hits or, without any, what happened beside halts and answers to devices.
 function list() {
   const table = $("events");
   table.textContent = "";
