@@ -1,5 +1,6 @@
 //! What SREs tell the simulator: scenarios, replays, smaller failures.
 
+use std::fmt;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use tidegate_mutant::Mutant;
 use tidegate_sim::corpus::{Case, named};
-use tidegate_sim::expect::{Expectation, Row, UNJUDGED, judge, table};
+use tidegate_sim::expect::{Expectation, Row, judge, table};
 use tidegate_sim::generate;
 use tidegate_sim::run::{Report, run_with};
 use tidegate_sim::scenario::{Length, Plan, Scenario};
@@ -287,6 +288,24 @@ fn case(file: &Path) -> anyhow::Result<Case> {
     Case::from_json(&json).with_context(|| file.display().to_string())
 }
 
+/// In what way a run failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Failure {
+    /// The invariant that broke first.
+    Broken(String),
+    /// What was expected.
+    Missed(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(id) => write!(f, "{id} broken"),
+            Self::Missed(expected) => write!(f, "not held: {expected}"),
+        }
+    }
+}
+
 /// Shrinks a kept failure. It must fail to begin with, and goes on failing in the same way.
 fn smaller(file: &Path, out: &Path, runs_max: usize) -> anyhow::Result<bool> {
     let mut case = case(file)?;
@@ -302,6 +321,10 @@ fn smaller(file: &Path, out: &Path, runs_max: usize) -> anyhow::Result<bool> {
             file.display()
         );
     };
+    if let Some(folder) = out.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+    }
     let before = case.schedule.faults.len();
     let mut runs = 1_u32;
     case.schedule = shrink(&case.schedule, runs_max, |schedule| {
@@ -311,6 +334,9 @@ fn smaller(file: &Path, out: &Path, runs_max: usize) -> anyhow::Result<bool> {
         println!("  {} faults: {sign}", schedule.faults.len());
         same
     });
+    if let Failure::Broken(id) = &first {
+        case.broken = Some(id.clone());
+    }
     std::fs::write(out, case.to_json())
         .with_context(|| format!("cannot write {}", out.display()))?;
     let after = case.schedule.faults.len();
@@ -322,16 +348,13 @@ fn smaller(file: &Path, out: &Path, runs_max: usize) -> anyhow::Result<bool> {
 }
 
 /// Which invariant broke first or, when none did, everything that was expected and missed.
-fn failures(report: &Report, expect: &[Expectation]) -> Vec<String> {
+fn failures(report: &Report, expect: &[Expectation]) -> Vec<Failure> {
     if let Some(violation) = report.violations.first() {
-        return vec![violation.id.to_owned()];
+        return vec![Failure::Broken(violation.id.to_owned())];
     }
     let rows = judge(expect, report.trace.records(), &[]);
-    let missed = rows.into_iter().filter(|row| !row.held);
-    let judged = missed.filter(|row| row.measured != UNJUDGED);
-    judged
-        .map(|row| format!("missed: {}", row.expected))
-        .collect()
+    let missed = rows.into_iter().filter(Row::is_missed);
+    missed.map(|row| Failure::Missed(row.expected)).collect()
 }
 
 /// Two runs of one schedule must be the same to the last byte.

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use tidegate_mutant::Mutant;
 use tidegate_sim::corpus::Case;
+use tidegate_sim::expect::judge;
 use tidegate_sim::generate;
 use tidegate_sim::oracle::Violation;
 use tidegate_sim::run::run_with;
@@ -21,16 +22,11 @@ const OPENRAFT_ASSERTS: [&str; 3] = [
     "Some(log_id.to_ref()) <= self.committed().to_ref()",
 ];
 
-/// What broke first.
-fn first(case: &Case, schedule: &Schedule) -> Option<Violation> {
-    let mutant = case.mutant().expect("a known bug of this build");
-    let report = run_with(schedule.clone(), mutant);
-    report.violations.into_iter().next()
-}
-
 /// The invariant that broke first.
 fn broken(case: &Case, schedule: &Schedule) -> Option<String> {
-    first(case, schedule).map(|violation| violation.id.to_owned())
+    let mutant = case.mutant().expect("a known bug of this build");
+    let report = run_with(schedule.clone(), mutant);
+    report.violations.first().map(|first| first.id.to_owned())
 }
 
 /// Whether openraft found the bug that was switched on.
@@ -62,9 +58,18 @@ fn kept_failures_stay_found_and_fixed_ones_stay_fixed() {
     let work = || {
         while let Some((name, case)) = { left.lock().unwrap().pop() } {
             assert!(!case.cause.is_empty(), "{name} does not say why");
-            assert!(case.broken.is_some(), "{name} does not say what broke");
+            let failed = case.broken.is_some() || !case.expect.is_empty();
+            assert!(failed, "{name} does not say what broke or was missed");
             let expected = case.mutant.as_ref().and(case.broken.clone());
-            let first = first(&case, &case.schedule);
+            let mutant = case.mutant().expect("a known bug of this build");
+            let report = run_with(case.schedule.clone(), mutant);
+            let rows = judge(&case.expect, report.trace.records(), &[]);
+            if let Some(row) = rows.iter().find(|row| !row.held) {
+                let (expected, measured) = (&row.expected, &row.measured);
+                let said = format!("{name}: expected {expected}, measured {measured}");
+                wrong.lock().unwrap().push(said);
+            }
+            let first = report.violations.into_iter().next();
             if first
                 .as_ref()
                 .is_some_and(|first| is_asserted(&case, first))
