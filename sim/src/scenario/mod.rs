@@ -319,6 +319,7 @@ fn span(place: Location, from_ms: u64, until_ms: u64, round_ms: u64) -> Read<()>
 fn sound(bounds: &file::Bounds) -> Result<(), &'static str> {
     match (&bounds.at_least, &bounds.at_most) {
         (None, None) => Err("a share needs `at-least`, `at-most` or both"),
+        (Some(Share(0)), None) => Err("every share is `at-least` 0%"),
         (Some(least), Some(most)) if least.0 > most.0 => Err("`at-least` is more than `at-most`"),
         _ => Ok(()),
     }

@@ -42,9 +42,8 @@ pub(super) fn faults(
     let [faults] = <[Vec<Fault>; 1]>::try_from(named)
         .map_err(|named| Problem::at(place, format!("{} faults here, not one", named.len())))?;
     let at_ms = strike.at.0;
-    let lasts_no_time = |fault: &Fault| fault.clone().length_mut().is_some_and(|ms| *ms == 0);
-    if faults.iter().any(lasts_no_time) {
-        return Err(Problem::at(place, "it lasts no time"));
+    if faults.iter().any(does_nothing) {
+        return Err(Problem::at(place, "it changes nothing, or lasts no time"));
     }
     if let Some(late) = faults
         .iter()
@@ -56,6 +55,25 @@ pub(super) fn faults(
     }
     let timed = |fault| Timed { at_ms, fault };
     Ok(faults.into_iter().map(timed).collect())
+}
+
+/// Whether a fault could as well be left out.
+fn does_nothing(fault: &Fault) -> bool {
+    match fault {
+        // A process that starts again at once is another one.
+        Fault::Crash { .. } | Fault::Kill { .. } | Fault::Restart { .. } => false,
+        Fault::Loss { ppm: 0, .. }
+        | Fault::Delay { extra_us: 0, .. }
+        | Fault::Lag { extra_us: 0, .. } => true,
+        Fault::Clock {
+            rate_ppm: 1_000_000,
+            wall_ms: 0,
+            ..
+        } => true,
+        // The end of the file has no bit.
+        Fault::FlipBit { place_ppm, .. } => *place_ppm >= 1_000_000,
+        other => other.clone().length_mut().is_some_and(|ms| *ms == 0),
+    }
 }
 
 /// What there is to name.

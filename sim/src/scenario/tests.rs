@@ -129,9 +129,9 @@ fn whatever_can_be_drawn_can_be_timed_under_the_same_word() {
             "summary: a\nfor: 1m\nrandom:\n  - {{from: 1s, until: 1m, about-every: 1s, classes: \
              [{word}]}}\n"
         );
-        for timed in parse(&drawn).plan(1, None).schedule.faults {
-            assert_eq!(timed.fault.class(), class);
-        }
+        let drawn = parse(&drawn).plan(1, None).schedule.faults;
+        assert!(!drawn.is_empty(), "{word} is never drawn");
+        assert!(drawn.iter().all(|timed| timed.fault.class() == class));
     }
 }
 
@@ -147,8 +147,19 @@ fn what_would_do_nothing_or_hold_of_anything_is_refused() {
     );
     assert_eq!(
         fault("pause: {node: s1, for: 0s}"),
-        "line 4: it lasts no time"
+        "line 4: it changes nothing, or lasts no time"
     );
+    for nothing in [
+        "loss: {share: 0%, for: 1s}",
+        "delay: {up-to: 0ms, for: 1s}",
+        "lag: {node: d1, by: 0s, for: 1s}",
+        "clock: {node: s1, jump: +0s, for: 1s}",
+        "bit-flip: {node: s1, at: 100%}",
+    ] {
+        assert!(fault(nothing).contains("it changes nothing"), "{nothing}");
+    }
+    let bounce = "summary: a\nfor: 1m\nfaults:\n  - {at: 5s, kill: {node: s1, for: 0s}}\n";
+    assert_eq!(parse(bounce).plan(1, None).schedule.faults.len(), 1);
     assert_eq!(
         fault("device-power: {one-in: 0}"),
         "line 4: one device in 0 is none"
@@ -168,6 +179,10 @@ fn what_would_do_nothing_or_hold_of_anything_is_refused() {
     assert_eq!(
         expect("commands-answered: {}"),
         "line 4: a share needs `at-least`, `at-most` or both"
+    );
+    assert_eq!(
+        expect("reads-answered: {at-least: 0%}"),
+        "line 4: every share is `at-least` 0%"
     );
     assert_eq!(
         expect("reads-answered: {at-least: 90%, at-most: 10%}"),
