@@ -143,6 +143,11 @@ impl Operators {
         if self.dice.one_in(12) {
             return self.hostile();
         }
+        if self.dice.one_in(8)
+            && let Some(draft) = self.reopening()
+        {
+            return draft;
+        }
         let draft = match self.dice.below(24) {
             0..=1 if self.fleet.state.variants().len() < FLEET_MAX => self.variant(),
             2..=4 if self.fleet.state.releases().len() < FLEET_MAX => self.release(),

@@ -7,7 +7,9 @@ use tidegate_domain::command::{
     RevokeRelease, SetHold, SetRegionPolicy,
 };
 use tidegate_domain::guard::{HoldKey, HoldKind, RecoveryImage, RegionPolicy};
-use tidegate_domain::id::{Millis, ReleaseName, Revision, RolloutId, SecurityVersion, VariantId};
+use tidegate_domain::id::{
+    Millis, Region, ReleaseName, Revision, RolloutId, SecurityVersion, VariantId,
+};
 use tidegate_domain::key::Role;
 use tidegate_domain::release::MANIFEST_PAYLOAD_TYPE;
 use tidegate_domain::signature::sign;
@@ -17,9 +19,9 @@ use super::{Draft, Operators};
 
 /// Devices of one gateway, and a few that there are not.
 const DEVICES: u64 = 32;
-/// Least that a device is held, until it is let go: the clocks of nodes may be off by minutes, and
+/// Least that a device is held, until it is let go: the clocks of nodes may be off by a week, and
 /// what one of them decided depends on nothing that DEC-1 cannot know.
-const HELD_MS: u64 = 3_600_000;
+const HELD_MS: u64 = 30 * 86_400_000;
 
 impl Operators {
     pub(super) fn policy(&mut self) -> Draft {
@@ -59,14 +61,22 @@ impl Operators {
         self.draft("hold", hold)
     }
 
-    /// A closed region is opened again soon, since nothing is offered there meanwhile.
     fn region_policy(&mut self) -> Draft {
+        let region = region(&self.place());
+        let offers_allowed = self.dice.one_in(3);
+        self.policy_of(region, offers_allowed)
+    }
+
+    /// A closed region is opened again, since nothing is offered there meanwhile.
+    pub(super) fn reopening(&mut self) -> Option<Draft> {
         let policies = self.fleet.state.region_policies().iter();
         let closed = policies.filter(|(_, policy)| !policy.offers_allowed);
         let closed: Vec<_> = closed.map(|(name, _)| name.clone()).collect();
-        let again = self.dice.pick(&closed).cloned();
-        let again = again.filter(|_| !self.dice.one_in(4));
-        let offers_allowed = again.is_some() || self.dice.one_in(2);
+        let region = self.dice.pick(&closed).cloned()?;
+        Some(self.policy_of(region, true))
+    }
+
+    fn policy_of(&mut self, region: Region, offers_allowed: bool) -> Draft {
         let policy = RegionPolicy {
             offers_allowed,
             metered_allowed: self.dice.one_in(2),
@@ -75,7 +85,6 @@ impl Operators {
             freezes: Vec::new(),
             revision: Revision(0),
         };
-        let region = again.unwrap_or_else(|| region(&self.place()));
         self.draft("region policy", SetRegionPolicy { region, policy })
     }
 

@@ -28,12 +28,13 @@ impl Nemesis {
         for crash in &crashes {
             self.strike(crash);
         }
-        for _ in 0..CUTS_MAX {
+        for left in (0..CUTS_MAX).rev() {
             for cut in &cuts {
                 self.strike(cut);
             }
             // A cut between the begin of a connection and its first message is one to do over.
-            if cuts.is_empty() || self.world.settle(&left_out, CALL_MAX).await {
+            let closed = !cuts.is_empty() && !self.world.settle(&left_out, CALL_MAX).await;
+            if !closed || left == 0 {
                 break;
             }
             self.world.network.heal();

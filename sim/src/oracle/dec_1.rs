@@ -16,9 +16,9 @@ use super::{Chain, Oracle, Seen, Verdict};
 const KEPT_EVERY: u64 = 16;
 /// Of so many answers, one is repeated: building an index is dear.
 const ONE_IN: u64 = 24;
-/// How far an offer's expiry may be from where it should be, in ms: the wall clock of a decision node
-/// may be off by minutes.
-const EXPIRY_SLACK_MS: u64 = 1_800_000;
+/// How far an offer's expiry may be from where it should be, in ms: a scenario may set the wall clock
+/// of a decision node wrong by a week.
+const EXPIRY_SLACK_MS: u64 = 8 * 86_400_000;
 /// What an answer says when the engine was not asked, or its answer was taken back: the node is
 /// overloaded, lost its lease, or has no session.
 const WITHOUT_LOOKING: [&str; 5] = [
