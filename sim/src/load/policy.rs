@@ -89,10 +89,11 @@ impl Operators {
     }
 
     fn recovery_image(&mut self) -> Draft {
+        let Some(release) = self.some_release() else {
+            return self.release();
+        };
         let image = RecoveryImage {
-            release: self
-                .some_release()
-                .unwrap_or_else(|| ReleaseName::new("factory").expect("a name")),
+            release,
             security_version: SecurityVersion(self.dice.below(5)),
             revision: Revision(0),
         };

@@ -124,15 +124,12 @@ impl Client {
         let proposed = match client.propose(bytes.clone()).await {
             Ok(proposed) => proposed,
             Err(error) => {
-                self.failed(op, &error);
+                let told = self.failed(op, &error);
                 self.witness.see(&Seen::Failed {
                     command: bytes,
                     without_effect: !error.is_effect_unknown(),
                 });
-                return match error.is_effect_unknown() || error.is_retryable() {
-                    true => Told::Nothing,
-                    false => Told::Refusal,
-                };
+                return told;
             }
         };
         let (index, outcome) = (proposed.index.0, proposed.outcome);
@@ -192,7 +189,7 @@ impl Client {
                 self.witness.see(&Seen::Read { op, entries, root });
                 self.witness.see(&Seen::Progress { what: "a read" });
             }
-            Err(error) => self.failed(op, &error),
+            Err(error) => _ = self.failed(op, &error),
         }
     }
 
@@ -201,14 +198,15 @@ impl Client {
         self.witness.note(&self.lane, kind);
     }
 
-    fn failed(&self, op: u64, error: &ClientError) {
+    fn failed(&self, op: u64, error: &ClientError) -> Told {
         let (unknown, why) = (error.is_effect_unknown(), error.to_string());
-        let kind = if unknown || error.is_retryable() {
-            Kind::Failed { op, unknown, why }
+        let (told, kind) = if unknown || error.is_retryable() {
+            (Told::Nothing, Kind::Failed { op, unknown, why })
         } else {
-            Kind::TurnedAway { op, why }
+            (Told::Refusal, Kind::TurnedAway { op, why })
         };
         self.witness.note(&self.lane, kind);
+        told
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use madsim::runtime::{Handle, NodeHandle};
+use madsim::runtime::Handle;
 use madsim::task::NodeId;
 use tidegate_runtime::Host;
 use tidegate_runtime::disk::{Disk, SimDisk};
@@ -23,7 +23,7 @@ struct Inner<N> {
     ruined: AtomicBool,
     /// It is suspended: nothing on it runs, or starts.
     suspended: AtomicBool,
-    node: NodeHandle,
+    id: NodeId,
     disk: SimDisk,
     process: Process<N>,
     /// When it is started again if it is down, in µs; never if there is none.
@@ -107,7 +107,7 @@ impl<N: Send + 'static> Machine<N> {
             lane: lane.to_owned(),
             ruined: AtomicBool::new(false),
             suspended: AtomicBool::new(false),
-            node,
+            id: node.id(),
             disk,
             process,
             back_at_us: Mutex::default(),
@@ -119,8 +119,8 @@ impl<N: Send + 'static> Machine<N> {
         self.0.process.running().node.as_ref().map(look)
     }
 
-    /// Runs a task as part of the process that runs now: the handle that the machine was built with
-    /// belongs to its first.
+    /// Runs a task as part of the process that runs now. A handle would be of no use: it belongs to
+    /// the process that ran when it was made.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(node) = Handle::current().get_node(self.id()) {
             drop(node.spawn(task));
@@ -162,7 +162,7 @@ impl<N: Send + 'static> Breakable for Machine<N> {
     }
 
     fn id(&self) -> NodeId {
-        self.0.node.id()
+        self.0.id
     }
 
     fn disk(&self) -> &SimDisk {
