@@ -1,7 +1,9 @@
 //! A neighbour on a decision node's own machine, which no cut of the network keeps from it: it checks
 //! in, and wants an answer in time (DEGR-1).
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
 use madsim::time::sleep;
@@ -9,6 +11,7 @@ use tidegate_proto::v1;
 use tidegate_proto::v1::decision_client::DecisionClient;
 use tonic::Status;
 
+use super::settle;
 use super::witness::Witness;
 use crate::oracle::Seen;
 
@@ -19,6 +22,8 @@ const EVERY: Duration = Duration::from_millis(900);
 const STEP: Duration = Duration::from_millis(50);
 /// Most steps until an answer. A call takes a few milliseconds in the simulator.
 const STEPS_MAX: u32 = 40;
+/// Most steps until an answer once the server has come to a call that was made after it.
+const STEPS_AFTER: u32 = 4;
 
 /// Asks again and again; never returns.
 pub(super) async fn ask(address: SocketAddr, lane: &str, witness: &Witness) {
@@ -26,22 +31,33 @@ pub(super) async fn ask(address: SocketAddr, lane: &str, witness: &Witness) {
         sleep(EVERY).await;
         let asked = answered(address, sequence);
         let mut asked = std::pin::pin!(asked);
-        let mut answered = false;
-        for _ in 0..STEPS_MAX {
-            tokio::select! {
-                biased;
-                () = &mut asked => {
-                    answered = true;
-                    break;
-                }
-                () = sleep(STEP) => {}
-            }
+        if within(STEPS_MAX, asked.as_mut()).await {
+            continue;
         }
-        if !answered {
+        // Whose turn is it? The simulated server may be waiting for somebody else whom a cut holds
+        // back (see `settle`); then a call that needs nothing from the node waits as well.
+        tokio::select! {
+            biased;
+            () = asked.as_mut() => continue,
+            () = settle::call(address) => {}
+        }
+        if !within(STEPS_AFTER, asked).await {
             let waited_ms = u64::from(STEPS_MAX) * 50;
             witness.see(&Seen::Unanswered { lane, waited_ms });
         }
     }
+}
+
+/// Whether something came about within so many steps.
+async fn within(steps: u32, mut what: Pin<&mut impl Future<Output = ()>>) -> bool {
+    for _ in 0..steps {
+        tokio::select! {
+            biased;
+            () = what.as_mut() => return true,
+            () = sleep(STEP) => {}
+        }
+    }
+    false
 }
 
 /// Returns once a check-in was answered: a connection that is lost on the way is opened anew.

@@ -45,7 +45,7 @@ impl World {
 }
 
 /// Calls a server on the same machine, where no cut comes between. Any answer will do.
-async fn call(address: SocketAddr) {
+pub(super) async fn call(address: SocketAddr) {
     if let Ok(mut client) = RaftClient::connect(format!("http://{address}")).await {
         let _ = client.call(Frame::default()).await;
     }
