@@ -1,15 +1,13 @@
 //! A neighbour on a decision node's own machine, which no cut of the network keeps from it: it checks
 //! in, and wants an answer in time (DEGR-1).
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::time::Duration;
 
 use madsim::time::sleep;
 use tidegate_proto::v1;
 use tidegate_proto::v1::decision_client::DecisionClient;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::settle;
 use super::witness::Witness;
@@ -20,44 +18,67 @@ const EVERY: Duration = Duration::from_millis(900);
 /// The time is counted in steps, each of which takes longer while the machine is paused: only time
 /// during which it ran counts.
 const STEP: Duration = Duration::from_millis(50);
-/// Most steps until an answer. A call takes a few milliseconds in the simulator.
+/// Most steps until an answer. A call takes a few milliseconds in the simulator, and a few hundred
+/// while the network is slow.
 const STEPS_MAX: u32 = 40;
-/// Most steps until an answer once the server has come to a call that was made after it.
-const STEPS_AFTER: u32 = 4;
+/// How often the server must come to a later call before a missing answer counts.
+const LATER_CALLS: u32 = 2;
+/// So many calls in a row do not fall victim to the loss of packets: nobody takes calls.
+const REFUSALS_MAX: u32 = 40;
 
 /// Asks again and again; never returns.
 pub(super) async fn ask(address: SocketAddr, lane: &str, witness: &Witness) {
     for sequence in 1.. {
         sleep(EVERY).await;
-        let asked = answered(address, sequence);
-        let mut asked = std::pin::pin!(asked);
-        if within(STEPS_MAX, asked.as_mut()).await {
-            continue;
-        }
-        // Whose turn is it? The simulated server may be waiting for somebody else whom a cut holds
-        // back (see `settle`); then a call that needs nothing from the node waits as well.
-        tokio::select! {
-            biased;
-            () = asked.as_mut() => continue,
-            () = settle::call(address) => {}
-        }
-        if !within(STEPS_AFTER, asked).await {
-            let waited_ms = u64::from(STEPS_MAX) * 50;
+        let steps = unanswered(address, sequence).await;
+        if let Some(steps) = steps {
+            let waited_ms = u64::from(steps) * 50;
             witness.see(&Seen::Unanswered { lane, waited_ms });
         }
     }
 }
 
-/// Whether something came about within so many steps.
-async fn within(steps: u32, mut what: Pin<&mut impl Future<Output = ()>>) -> bool {
-    for _ in 0..steps {
+/// Checks in; how many steps it had no answer in, if the node is to blame.
+///
+/// The simulated server may be waiting for somebody else, whom a cut holds back (see `settle`): then
+/// a call that needs nothing from the node waits as well. Only when the server came to such a call,
+/// the time that a check-in made before it goes unanswered is counted.
+async fn unanswered(address: SocketAddr, sequence: u64) -> Option<u32> {
+    let asked = answered(address, sequence);
+    let mut asked = std::pin::pin!(asked);
+    for _ in 0..LATER_CALLS {
         tokio::select! {
             biased;
-            () = what.as_mut() => return true,
-            () = sleep(STEP) => {}
+            () = asked.as_mut() => return None,
+            () = steps(STEPS_MAX) => {}
+        }
+        tokio::select! {
+            biased;
+            () = asked.as_mut() => return None,
+            () = comes_to_a_call(address) => {}
         }
     }
-    false
+    tokio::select! {
+        biased;
+        () = asked.as_mut() => None,
+        () = steps(STEPS_MAX) => Some(LATER_CALLS * STEPS_MAX),
+    }
+}
+
+async fn steps(count: u32) {
+    for _ in 0..count {
+        sleep(STEP).await;
+    }
+}
+
+/// Returns once the server came to a call of a service that it does not have, or when it takes none.
+async fn comes_to_a_call(address: SocketAddr) {
+    for _ in 0..REFUSALS_MAX {
+        if settle::call(address).await == Some(Code::Unimplemented) {
+            return;
+        }
+        sleep(STEP).await;
+    }
 }
 
 /// Returns once a check-in was answered: a connection that is lost on the way is opened anew.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tidegate_proto::v1::Frame;
 use tidegate_proto::v1::raft_client::RaftClient;
 use tokio::sync::oneshot;
+use tonic::Code;
 
 use super::World;
 use super::machine::Breakable as _;
@@ -44,9 +45,10 @@ impl World {
     }
 }
 
-/// Calls a server on the same machine, where no cut comes between. Any answer will do.
-pub(super) async fn call(address: SocketAddr) {
-    if let Ok(mut client) = RaftClient::connect(format!("http://{address}")).await {
-        let _ = client.call(Frame::default()).await;
-    }
+/// Calls a server on the same machine, where no cut comes between. Any answer will do: its code, or
+/// nothing if no connection came about.
+pub(super) async fn call(address: SocketAddr) -> Option<Code> {
+    let connected = RaftClient::connect(format!("http://{address}")).await;
+    let answer = connected.ok()?.call(Frame::default()).await;
+    Some(answer.map_or_else(|status| status.code(), |_| Code::Ok))
 }
