@@ -74,6 +74,8 @@ pub enum Mutant {
     StaleGoesOn,
     /// A decision node that is cut off goes on with what may for as long as it is cut off.
     StaleForEver,
+    /// A decision node that is cut off lets devices wait until it is not.
+    StaleWaits,
     /// A follower keeps to a node that says there is nothing new, whatever a quorum confirms.
     NeverBehind,
     /// A decision node offers through an emergency stop.
@@ -102,7 +104,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::LeaderRestore,
         Self::LeaseRead,
         Self::ReadBeforeApply,
@@ -134,6 +136,7 @@ impl Mutant {
         Self::HaltLostAtResync,
         Self::StaleGoesOn,
         Self::StaleForEver,
+        Self::StaleWaits,
         Self::NeverBehind,
         Self::StopIgnored,
         Self::FloorNotTold,

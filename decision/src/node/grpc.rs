@@ -1,7 +1,9 @@
 //! The `Decision` service.
 use super::{Desk, NodeStatus, meters::Arrival, until::Until};
+use crate::engine::Mode;
 use futures::{Stream, StreamExt};
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
+use tidegate_mutant::{Mutant, is_on};
 use tidegate_proto::{Refusal, WireError, v1};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -29,6 +31,9 @@ impl v1::decision_server::Decision for Service {
         request: Request<v1::CheckInRequest>,
     ) -> Result<Response<v1::CheckInResponse>, Status> {
         let arrival = self.arrival(&request);
+        while is_on(Mutant::StaleWaits) && self.0.standing().mode != Mode::Fresh {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         let until = request.extensions().get();
         let answer = self.0.answer_until(request.get_ref(), &arrival, until);
         Ok(Response::new(answer))
