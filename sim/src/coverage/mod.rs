@@ -18,7 +18,11 @@ use self::moment::Moment;
 use self::sometimes::Sometimes;
 
 /// Cells that cannot be hit, each with the reason. `*` is every state.
-const IMPOSSIBLE: [(&str, &str, &str); 0] = [];
+const IMPOSSIBLE: [(&str, &str, &str); 1] = [(
+    "transfer",
+    "nobody leads",
+    "nobody has anything to hand over",
+)];
 
 /// Counts over any number of runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,7 +117,9 @@ pub struct Counter {
 impl Counter {
     /// Something was written down.
     pub fn note(&mut self, record: &Record, chain: &Chain) {
-        if let Kind::Fault { fault } = &record.kind {
+        if let Kind::Fault { fault } = &record.kind
+            && self.moment.has_whom(fault)
+        {
             let class = fault.class();
             *self.coverage.classes.entry(class).or_insert(0) += 1;
             for state in self.moment.states(record.at_us, chain) {
@@ -161,6 +167,12 @@ mod tests {
         counter.note(&record(1, "world", blow.clone()), &chain);
         counter.note(&record(2, "s1", Kind::Leader { term: 1 }), &chain);
         counter.note(&record(3, "world", blow), &chain);
+        let nobody = Kind::Fault {
+            fault: Fault::Snapshot {
+                at: Spot(Spot::LEADER.to_owned()),
+            },
+        };
+        counter.note(&record(4, "world", nobody), &chain);
         let counts = counter.counts(&chain);
         assert_eq!(counts.classes["snapshot"], 2);
         assert_eq!(counts.cells[&("snapshot", "nobody leads")], 1);

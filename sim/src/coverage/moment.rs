@@ -6,7 +6,7 @@ use tidegate_domain::rollout::Life;
 
 use crate::oracle::Chain;
 use crate::record::{Kind, Record};
-use crate::schedule::Fault;
+use crate::schedule::{Fault, Spot};
 
 /// Every state; several hold at once.
 pub const STATES: [&str; 12] = [
@@ -82,6 +82,17 @@ impl Moment {
             | Kind::LateOffer { .. }
             | Kind::Violation { .. } => {}
         }
+    }
+
+    /// Whether there is anybody whom a fault hits: what was meant for the leader hits nobody when
+    /// nobody leads, and then its record says `leader` still.
+    pub(super) fn has_whom(&self, fault: &Fault) -> bool {
+        if matches!(fault, Fault::Transfer { .. }) && self.leaders.is_empty() {
+            return false;
+        }
+        let mut fault = fault.clone();
+        let mut spots = fault.spots_mut().into_iter();
+        !spots.any(|spot| spot.0 == Spot::LEADER)
     }
 
     pub(super) const fn is_cut(&self) -> bool {
