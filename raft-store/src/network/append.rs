@@ -70,7 +70,10 @@ where
         ended,
         ttl,
     };
-    Ok(Box::pin(stream::unfold(Some(replies), Replies::advance)))
+    Ok(Box::pin(stream::unfold(
+        Some(Box::new(replies)),
+        Replies::advance,
+    )))
 }
 
 /// The requests up to one that should have had entries which are not in the log any more; then
@@ -96,7 +99,7 @@ fn needs_snapshot(after: u64) -> RPCError<TypeConfig> {
     RPCError::Network(NetworkError::from_string(why))
 }
 
-/// The replies that still come.
+/// The replies that still come. Two kilobytes that move with each of them, so keep them boxed.
 struct Replies {
     peer: Peer,
     /// With which this node leads.
@@ -113,7 +116,7 @@ type Item = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>;
 
 impl Replies {
     /// The next reply and the rest; the first error ends the stream.
-    async fn advance(this: Option<Self>) -> Option<(Item, Option<Self>)> {
+    async fn advance(this: Option<Box<Self>>) -> Option<(Item, Option<Box<Self>>)> {
         let mut this = this?;
         let next = match this.next().await {
             Ok(Some(result)) => this.counted(result).await.map(Some),
