@@ -1,5 +1,7 @@
 //! What SREs tell the simulator: scenarios, replays, smaller failures.
 
+mod shipped;
+
 use std::fmt;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -11,15 +13,13 @@ use tidegate_sim::corpus::{Case, named};
 use tidegate_sim::expect::{Expectation, Row, judge, table};
 use tidegate_sim::generate;
 use tidegate_sim::run::{Report, run_with};
-use tidegate_sim::scenario::{Length, Plan, Scenario};
+use tidegate_sim::scenario::{Length, Plan};
 use tidegate_sim::schedule::Schedule;
 use tidegate_sim::shrink::shrink;
 use tidegate_sim::view::{Paint, text, timeline};
 
-/// Where scenarios are looked for by name.
-const SCENARIOS: &str = "sim/scenarios";
-/// Where failures are kept.
-pub(crate) const CORPUS: &str = "sim/corpus";
+pub(crate) use self::shipped::corpus;
+use crate::command::at_least_one;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +30,7 @@ Examples:
   cargo xtask chaos replay sim/corpus/FILE.json --html failure.html
   cargo xtask chaos shrink sim/corpus/FILE.json
   cargo xtask chaos meta --scenario lost-node --seed 7
+  cargo xtask chaos coverage --seeds 200
 
 Exit status: 0 nothing broke and what was expected held, 1 something did not, 2 wrong use.";
 
@@ -48,14 +49,14 @@ enum Command {
         #[command(flatten)]
         what: Chosen,
         /// How many seeds, one after the other
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, default_value_t = 1, value_parser = at_least_one())]
         seeds: u64,
         /// Switch a known bug on, to see it found
         #[arg(long)]
         mutant: Option<String>,
-        /// Where failures are kept
-        #[arg(long, value_name = "DIR", default_value = CORPUS)]
-        save: PathBuf,
+        /// Where failures are kept, if not in sim/corpus
+        #[arg(long, value_name = "DIR")]
+        save: Option<PathBuf>,
         #[command(flatten)]
         shown: Shown,
     },
@@ -83,7 +84,7 @@ enum Command {
         #[command(flatten)]
         what: Chosen,
         /// How many seeds, one after the other
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, default_value_t = 1, value_parser = at_least_one())]
         seeds: u64,
     },
     /// The scenarios that there are
@@ -129,8 +130,7 @@ impl Chosen {
             let expect = Vec::new();
             return Ok(Plan { schedule, expect });
         };
-        let path = path(scenario);
-        let scenario = read(&path)?;
+        let scenario = shipped::read(scenario)?;
         Ok(scenario.plan(seed, self.length.map(|length| length.0)))
     }
 
@@ -141,24 +141,6 @@ impl Chosen {
             .and_then(|stem| stem.to_str())
             .unwrap_or(name)
     }
-}
-
-/// A scenario's file: what is no path is the name of one that we ship.
-fn path(scenario: &str) -> PathBuf {
-    if scenario.contains(['/', '.']) {
-        return PathBuf::from(scenario);
-    }
-    Path::new(SCENARIOS).join(scenario).with_extension("yaml")
-}
-
-fn read(path: &Path) -> anyhow::Result<Scenario> {
-    let text = std::fs::read_to_string(path).with_context(|| {
-        format!(
-            "cannot read {}; `cargo xtask chaos list` shows what there is",
-            path.display()
-        )
-    })?;
-    Scenario::parse(&text).with_context(|| path.display().to_string())
 }
 
 impl Chaos {
@@ -173,13 +155,14 @@ impl Chaos {
                 shown,
             } => {
                 let mutant = mutant.as_deref().map(named).transpose()?;
+                let folder = save.unwrap_or_else(corpus);
                 let mut sound = true;
                 for seed in what.seed..what.seed.saturating_add(seeds) {
                     let title = format!("{}, seed {seed}", what.name());
                     let plan = what.plan(seed)?;
                     let keeping = Keeping {
                         scenario: what.scenario.as_ref().map(|_| what.name()),
-                        folder: &save,
+                        folder: &folder,
                     };
                     sound &= rehearse(&title, plan, mutant, &shown, Some(keeping))?;
                 }
@@ -204,7 +187,7 @@ impl Chaos {
                 }
                 Ok(same)
             }
-            Command::List => list(),
+            Command::List => shipped::list(),
         }
     }
 }
@@ -375,24 +358,4 @@ fn twice(seed: u64, schedule: &Schedule) -> bool {
         println!("  {one}\n  {other}");
     }
     false
-}
-
-fn list() -> anyhow::Result<bool> {
-    let entries =
-        std::fs::read_dir(SCENARIOS).with_context(|| format!("cannot read {SCENARIOS}"))?;
-    let mut files: Vec<PathBuf> = entries
-        .map(|entry| entry.map(|e| e.path()))
-        .collect::<Result<_, _>>()?;
-    files.retain(|file| {
-        file.extension()
-            .is_some_and(|extension| extension == "yaml")
-    });
-    files.sort();
-    for file in files {
-        let scenario = read(&file)?;
-        let name = file.file_stem().unwrap_or_default().display();
-        let round = Length(scenario.round_ms);
-        println!("{name:24} {round:>6}  {}", scenario.summary);
-    }
-    Ok(true)
 }

@@ -15,7 +15,7 @@ use tidegate_sim::schedule::Schedule;
 use tidegate_sim::search::{News, Plan, search};
 use tidegate_sim::{generate, hunt};
 
-use crate::chaos::{CORPUS, Chaos};
+use crate::chaos::{Chaos, corpus as kept};
 
 /// Runs the whole system under faults, and says which invariant broke.
 #[derive(Debug, Parser)]
@@ -30,10 +30,10 @@ enum Command {
     /// Run one seed or several, each with the schedule that follows from it.
     Run {
         /// The first seed.
-        #[arg(long)]
+        #[arg(long, default_value_t = 1)]
         seed: u64,
         /// How many seeds.
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, default_value_t = 1, value_parser = at_least_one())]
         seeds: u64,
         /// Print what happened, one record a line.
         #[arg(long)]
@@ -50,10 +50,10 @@ enum Command {
     /// Run a seed twice and compare the traces byte for byte.
     Meta {
         /// The first seed.
-        #[arg(long)]
+        #[arg(long, default_value_t = 1)]
         seed: u64,
         /// How many seeds.
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, default_value_t = 1, value_parser = at_least_one())]
         seeds: u64,
     },
     /// Switch known bugs on, one at a time, and look for each with seed after seed.
@@ -65,7 +65,7 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// Most seeds for each.
-        #[arg(long, default_value_t = 200)]
+        #[arg(long, default_value_t = 200, value_parser = at_least_one())]
         seeds: u64,
         /// How many are hunted side by side.
         #[arg(long, default_value_t = 1)]
@@ -77,10 +77,10 @@ enum Command {
     /// Run seeds, and say which states faults struck in and what never happened.
     Coverage {
         /// The first seed.
-        #[arg(long)]
+        #[arg(long, default_value_t = 1)]
         seed: u64,
         /// How many seeds.
-        #[arg(long, default_value_t = 200)]
+        #[arg(long, default_value_t = 200, value_parser = at_least_one())]
         seeds: u64,
     },
     /// Run fresh seeds, one after the other, until the time is up.
@@ -97,9 +97,9 @@ enum Command {
         /// Also fail if a fault never struck in some state, or something never happened.
         #[arg(long)]
         cells: bool,
-        /// Where failures are kept.
-        #[arg(long, value_name = "DIR", default_value = CORPUS)]
-        save: PathBuf,
+        /// Where failures are kept, if not in sim/corpus.
+        #[arg(long, value_name = "DIR")]
+        save: Option<PathBuf>,
     },
     /// What `cargo xtask chaos` runs: scenarios, replays, smaller failures.
     Chaos(Chaos),
@@ -109,6 +109,11 @@ enum Command {
         #[arg(long)]
         seed: u64,
     },
+}
+
+/// No seeds at all would show nothing, and look as if nothing were wrong.
+pub(crate) fn at_least_one() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..)
 }
 
 /// Runs what the command line says. 0: nothing broke; 1: something did; 2: wrong use.
@@ -186,7 +191,7 @@ fn execute(command: Command) -> anyhow::Result<bool> {
                 budget: budget.with_context(|| format!("{minutes} minutes are no time"))?,
                 threads,
             };
-            Ok(is_clean(plan, cells, &save))
+            Ok(is_clean(plan, cells, &save.unwrap_or_else(kept)))
         }
         Command::Chaos(chaos) => chaos.execute(),
         Command::Generate { seed } => {

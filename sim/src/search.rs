@@ -106,8 +106,7 @@ impl fmt::Display for News<'_> {
         match self {
             Self::Broken { seed, violation } => write!(
                 f,
-                "seed {seed}: {} BROKEN: {}\n  repeat it with: tidegate-sim run --seed {seed} \
-                 --verbose",
+                "seed {seed}: {} BROKEN: {}\n  repeat it with: cargo xtask chaos run --seed {seed}",
                 violation.id, violation.detail
             ),
             Self::Progress(tally) => tally.fmt(f),

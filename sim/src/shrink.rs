@@ -41,7 +41,8 @@ pub fn ddmin<T: Clone>(items: &[T], mut fails: impl FnMut(&[T]) -> bool) -> Vec<
     kept
 }
 
-/// Makes a schedule smaller. `fails` must hold for it; it is asked at most `runs_max` times.
+/// Makes a schedule smaller. `fails` must hold for it, which takes one run to know: it is asked fewer
+/// than `runs_max` times more.
 pub fn shrink(
     schedule: &Schedule,
     runs_max: usize,

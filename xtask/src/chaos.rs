@@ -1,6 +1,6 @@
 //! `cargo xtask chaos`: builds the simulator and hands the command line on to it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -12,12 +12,22 @@ const PACKAGE: &str = "tidegate-sim";
 /// Commands of the simulator that stand beside those for scenarios.
 const BESIDE: [&str; 1] = ["coverage"];
 
-/// Builds the simulator as it is released and runs it; its exit status is ours.
-pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+/// Where the simulator finds its scenarios and keeps failures, when it is called from elsewhere.
+const HOME: &str = "TIDEGATE_SIM";
+
+/// Builds the simulator as it is released and runs it where it was asked for, so that the paths in
+/// its command line are the caller's; its exit status is ours.
+pub(crate) fn run(args: &[String], asked_in: &Path) -> Result<ExitCode> {
     let build = format!("build --locked --release --quiet {SIM_TARGET} -p {PACKAGE}");
     run_all(&[Step::cargo("simulator", &build).env("RUSTFLAGS", SIM_FLAGS)])?;
-    let status = Command::new(binary())
+    let workspace = std::env::current_dir().context("there is no current folder")?;
+    let mut simulator = Command::new(workspace.join(binary()));
+    if asked_in != workspace {
+        simulator.env(HOME, workspace.join("sim"));
+    }
+    let status = simulator
         .args(handed_on(args))
+        .current_dir(asked_in)
         .status()
         .context("cannot start the simulator")?;
     // A signal is no answer of the simulator's.

@@ -8,7 +8,7 @@ mod sim;
 mod step;
 mod tidy;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -57,7 +57,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match enter_workspace().and_then(|()| dispatch(Cli::parse().command)) {
+    match enter_workspace().and_then(|asked_in| dispatch(Cli::parse().command, &asked_in)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -66,10 +66,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command) -> Result<ExitCode> {
+fn dispatch(command: Command, asked_in: &Path) -> Result<ExitCode> {
     let metadata = metadata::load()?;
     match command {
-        Command::Chaos { args } => return chaos::run(&args),
+        Command::Chaos { args } => return chaos::run(&args, asked_in),
         Command::Ci => step::run_all(&gates::ci(&metadata)),
         Command::Test => step::run_all(&gates::test(&metadata)),
         Command::Tidy => tidy::run(&metadata),
@@ -89,11 +89,14 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Every path that xtask names is relative to the workspace, wherever it was called from.
-fn enter_workspace() -> Result<()> {
+/// Every path that xtask names is relative to the workspace, wherever it was called from; answers
+/// where that was.
+fn enter_workspace() -> Result<PathBuf> {
+    let asked_in = std::env::current_dir().context("there is no current folder")?;
     let own = std::env::var_os("CARGO_MANIFEST_DIR").context("run this as `cargo xtask`")?;
     let root = PathBuf::from(own).join("..");
-    std::env::set_current_dir(&root).with_context(|| format!("cannot enter {}", root.display()))
+    std::env::set_current_dir(&root).with_context(|| format!("cannot enter {}", root.display()))?;
+    Ok(asked_in)
 }
 
 #[cfg(test)]

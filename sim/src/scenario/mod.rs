@@ -13,7 +13,7 @@ mod units;
 
 use serde_saphyr::{Location, Spanned};
 
-pub use problem::Problem;
+pub use problem::{Problem, nearest};
 pub use units::{Length, Share};
 
 use crate::expect::{Expectation, What};

@@ -108,7 +108,8 @@ fn plain(expected: &str) -> &str {
 }
 
 /// Of some words, the one that was probably meant by another.
-fn nearest(meant: &str, words: &[&str]) -> Option<String> {
+#[must_use]
+pub fn nearest(meant: &str, words: &[&str]) -> Option<String> {
     let plain = |word: &str| word.to_ascii_lowercase().replace(['_', ' '], "-");
     let meant = plain(meant);
     let far = |word: &str| strsim::damerau_levenshtein(&meant, &plain(word));
