@@ -7,7 +7,7 @@ mod rarer;
 pub use drawn::{classes, of_classes};
 
 use crate::dice::Dice;
-use crate::schedule::{Fault, Load, Schedule, Spot, Timed, WorldSpec};
+use crate::schedule::{Fault, Load, Schedule, Spot, Timed, Work, WorldSpec};
 
 /// How long faults strike, in ms.
 const STORM_MS: u64 = 30_000;
@@ -95,6 +95,7 @@ fn load(dice: &mut Dice) -> Load {
         followers: 1,
         devices: 60,
         check_in_ms: quiet * dice.within(800..2_000),
+        operators_do: Work::Everything,
     }
 }
 

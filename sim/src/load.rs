@@ -1,5 +1,6 @@
 //! What operators ask for, honest and hostile, made from what they last saw of the state.
 
+mod onward;
 mod policy;
 mod rarer;
 
@@ -21,6 +22,7 @@ use tidegate_domain::testing::{
 };
 
 use crate::dice::Dice;
+use crate::schedule::Work;
 
 /// How long a command stays valid on either side of the moment at which it is made: clocks of the
 /// store may be off by minutes.
@@ -41,6 +43,7 @@ pub struct Operators {
     overheard: Vec<Vec<u8>>,
     /// Where the fleet's devices are.
     places: Vec<String>,
+    work: Work,
 }
 
 /// A command as it is proposed.
@@ -75,13 +78,15 @@ impl Operators {
             made: 0,
             overheard: Vec::new(),
             places: REGIONS.map(str::to_owned).to_vec(),
+            work: Work::Everything,
         }
     }
 
-    /// The operators of a fleet whose devices are in these regions.
+    /// The operators of a fleet whose devices are in these regions, and what they are at.
     #[must_use]
-    pub fn of_places(mut self, places: &[String]) -> Self {
+    pub fn of_places(mut self, places: &[String], work: Work) -> Self {
         self.places = places.to_vec();
+        self.work = work;
         self
     }
 
@@ -140,6 +145,9 @@ impl Operators {
 
     /// Something an operator may want next, or somebody who is none.
     pub fn ask(&mut self) -> Draft {
+        if self.work == Work::Rollouts {
+            return self.onward();
+        }
         if self.dice.one_in(12) {
             return self.hostile();
         }

@@ -1,5 +1,5 @@
-//! Every scenario that we ship, one round each: what it expects holds. The runbooks quote what was
-//! measured.
+//! Every scenario that we ship, one round each: what it expects holds, and what its runbook says of
+//! it was measured with this build.
 #![cfg(madsim)]
 
 use std::path::{Path, PathBuf};
@@ -28,6 +28,25 @@ fn holds(name: &str) {
     println!("{name}: {report}\n{}", table(&rows));
     assert!(rows.len() > 1, "{name} expects nothing");
     assert!(rows.iter().all(|row| row.held), "{name}:\n{}", table(&rows));
+    let check_ins = rows
+        .iter()
+        .find(|row| row.expected.starts_with("check-ins"));
+    let count = check_ins.and_then(|row| row.measured.rsplit_once(" of "));
+    let count = count.and_then(|(_, count)| count.trim_end_matches(')').parse().ok());
+    let quoted = format!(
+        "all {} check-ins",
+        grouped(count.expect("a count of check-ins"))
+    );
+    let runbook = folder().join("../../docs/runbooks").join(name);
+    let runbook = std::fs::read_to_string(runbook.with_extension("md"));
+    let runbook = runbook.expect("a runbook of that name");
+    let says = runbook.to_lowercase().contains(&quoted);
+    assert!(says, "the runbook {name} does not say {quoted:?}");
+}
+
+/// A number of check-ins as the runbooks write it.
+fn grouped(count: u64) -> String {
+    format!("{},{:03}", count / 1_000, count % 1_000)
 }
 
 macro_rules! shipped {

@@ -57,3 +57,24 @@ fn a_known_bug_is_found() {
     });
     assert_eq!(found, Some("FLOOR-3"));
 }
+
+/// Nothing of a process gets in: not where its memory lies, nor what it hashes with.
+#[test]
+fn another_process_repeats_a_seed() {
+    let records = || {
+        let simulator = env!("CARGO_BIN_EXE_tidegate-sim");
+        let run = std::process::Command::new(simulator)
+            .args(["run", "--seed", "4", "--verbose"])
+            .output()
+            .unwrap();
+        assert!(run.status.success(), "{run:?}");
+        let text = String::from_utf8(run.stdout).unwrap();
+        // The last line says how fast it was.
+        let (records, last) = text.trim_end().rsplit_once('\n').unwrap();
+        let (_, trace) = last.rsplit_once("trace ").unwrap();
+        (records.to_owned(), trace.to_owned())
+    };
+    let first = records();
+    assert!(first.0.lines().count() > 100);
+    assert_eq!(first, records());
+}

@@ -31,3 +31,28 @@ fn operators_get_most_of_what_they_ask_for_and_strangers_nothing() {
     assert!(accepted > 300, "only {accepted} of 800 were accepted");
     assert!(kinds.len() > 20, "{kinds:?}");
 }
+
+#[test]
+fn operators_who_are_at_rollouts_take_them_onward_and_stop_nothing() {
+    let mut fleet = Fleet::unborn();
+    let mut operators = Operators::new(1).of_places(&["a".to_owned()], Work::Rollouts);
+    operators.now(fleet.now.0);
+    let ceremony = operators.ceremony();
+    fleet.apply(&ceremony.bytes);
+    operators.saw(&fleet.state);
+    for draft in operators.furnishing() {
+        fleet.apply(&draft.bytes);
+    }
+    let mut kinds = std::collections::BTreeSet::new();
+    for _ in 0..400 {
+        operators.saw(&fleet.state);
+        fleet.wait(Millis(500));
+        operators.now(fleet.now.0);
+        let draft = operators.ask();
+        if matches!(fleet.apply(&draft.bytes).outcome, Outcome::Accepted(_)) {
+            kinds.insert(draft.what);
+        }
+    }
+    let all = ["advance", "approve", "release", "rollout", "start"];
+    assert!(kinds.iter().eq(&all), "{kinds:?}");
+}

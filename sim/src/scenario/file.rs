@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use crate::schedule::Work;
+
 use super::units::{Drift, Length, Offset, Share};
 
 /// A name with the place at which it stands.
@@ -69,6 +71,7 @@ pub(super) struct LinkFile {
 pub(super) struct LoadFile {
     pub(super) operators: Option<u8>,
     pub(super) command_every: Option<Length>,
+    pub(super) operators_do: Option<Work>,
     pub(super) readers: Option<u8>,
     pub(super) read_every: Option<Length>,
     pub(super) followers: Option<u8>,

@@ -258,6 +258,7 @@ fn load(file: Option<&Spanned<LoadFile>>, world: &WorldSpec) -> Read<Load> {
         followers: said.followers.unwrap_or(1),
         devices: said.devices.unwrap_or(if has_nodes { 60 } else { 0 }),
         check_in_ms: ms(said.check_in_every, 1_500),
+        operators_do: said.operators_do.unwrap_or_default(),
     };
     let place = file.map_or(Location::UNKNOWN, |file| file.referenced);
     if load.devices > 0 && !has_nodes {

@@ -112,6 +112,20 @@ pub struct Load {
     pub devices: u32,
     /// About how often a device checks in, in ms; at least 1.
     pub check_in_ms: u64,
+    /// What operators ask for.
+    #[serde(default)]
+    pub operators_do: Work,
+}
+
+/// What operators ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// Everything that operators can, whatever it breaks, and what nobody may.
+    #[default]
+    Everything,
+    /// Releases, and what comes next in each rollout: nobody stops what the scenario does not.
+    Rollouts,
 }
 
 impl Schedule {

@@ -103,7 +103,7 @@ impl World {
         };
         world.errands.spawn(look_after(world.clone()));
         let places: Vec<String> = world.spec.regions.iter().map(|r| r.name.clone()).collect();
-        let operators = Operators::new(seed).of_places(&places);
+        let operators = Operators::new(seed).of_places(&places, schedule.load.operators_do);
         let crew = Arc::clone(world.crew.insert(Arc::new(Mutex::new(operators))));
         world.found(&crew).await;
         world.decide();
