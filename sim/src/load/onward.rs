@@ -1,4 +1,5 @@
-//! A fleet on a good day: releases are registered, and every rollout takes its next step.
+//! A fleet on a good day: releases are registered, every rollout takes its next step, and one that
+//! does not get on is paused.
 
 use tidegate_domain::command::{AdvanceWave, CompleteRollout};
 use tidegate_domain::id::{RolloutId, WaveIndex};
@@ -9,6 +10,8 @@ use super::{Draft, FLEET_MAX, Operators};
 
 /// Most rollouts that are under way at once.
 const UNDER_WAY_MAX: usize = 4;
+/// One step in so many gives a rollout up that runs: gates that too few devices come to never pass.
+const GIVEN_UP_ONE_IN: u64 = 40;
 
 impl Operators {
     pub(super) fn onward(&mut self) -> Draft {
@@ -17,13 +20,20 @@ impl Operators {
             return self.release();
         }
         let rollouts = self.fleet.state.rollouts().iter();
-        let under_way = rollouts.filter(|(_, rollout)| {
-            use Life::{Approved, Draft, Paused, Running};
-            matches!(rollout.life, Draft | Approved | Running | Paused { .. })
-        });
-        let under_way: Vec<RolloutId> = under_way.map(|(id, _)| *id).collect();
+        let (mut under_way, mut paused) = (Vec::new(), Vec::new());
+        for (id, rollout) in rollouts {
+            match rollout.life {
+                Life::Draft | Life::Approved | Life::Running => under_way.push(*id),
+                Life::Paused { .. } => paused.push(*id),
+                _ => {}
+            }
+        }
         if under_way.len() < UNDER_WAY_MAX && self.dice.one_in(4) {
-            return self.creation();
+            let again = self.dice.pick(&paused).copied();
+            return match again.filter(|_| paused.len() >= FLEET_MAX) {
+                Some(rollout) => self.step(rollout, 10),
+                None => self.creation(),
+            };
         }
         match self.dice.pick(&under_way).copied() {
             Some(rollout) => self.next_step(rollout),
@@ -40,6 +50,7 @@ impl Operators {
         match known.life {
             Life::Draft => self.step(rollout, 0),
             Life::Approved => self.step(rollout, 1),
+            Life::Running if self.dice.one_in(GIVEN_UP_ONE_IN) => self.step(rollout, 9),
             Life::Running => match current.filter(|wave| !is_last(wave)) {
                 Some(wave) => {
                     let advance = AdvanceWave {
@@ -51,7 +62,7 @@ impl Operators {
                 }
                 None => self.draft("complete", CompleteRollout { rollout }),
             },
-            _ => self.step(rollout, 10),
+            _ => self.creation(),
         }
     }
 }

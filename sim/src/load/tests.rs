@@ -53,6 +53,6 @@ fn operators_who_are_at_rollouts_take_them_onward_and_stop_nothing() {
             kinds.insert(draft.what);
         }
     }
-    let all = ["advance", "approve", "release", "rollout", "start"];
+    let all = ["advance", "approve", "pause", "release", "rollout", "start"];
     assert!(kinds.iter().eq(&all), "{kinds:?}");
 }

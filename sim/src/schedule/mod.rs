@@ -124,7 +124,7 @@ pub enum Work {
     /// Everything that operators can, whatever it breaks, and what nobody may.
     #[default]
     Everything,
-    /// Releases, and what comes next in each rollout: nobody stops what the scenario does not.
+    /// Releases, and what comes next in each rollout; one that does not get on is paused.
     Rollouts,
 }
 
