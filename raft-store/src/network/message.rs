@@ -269,7 +269,8 @@ fn append_request(out: &mut Out, request: &AppendEntriesRequest<TypeConfig>) -> 
 }
 
 fn get_append_request(from: &mut Decoder<'_>) -> Read<AppendEntriesRequest<TypeConfig>> {
-    Ok(AppendEntriesRequest {
+    let at = from.position();
+    let request = AppendEntriesRequest {
         vote: Vote::decode(from)?,
         prev_log_id: get_option(from)?,
         leader_commit: get_option(from)?,
@@ -277,7 +278,25 @@ fn get_append_request(from: &mut Decoder<'_>) -> Read<AppendEntriesRequest<TypeC
             let len = array(from)?;
             (0..len).map(|_| Entry::decode(from)).collect::<Read<_>>()?
         },
-    })
+    };
+    if !can_be_of_one_log(&request) {
+        return Err(decode::Error::message("entries of no leader's log").at(at));
+    }
+    Ok(request)
+}
+
+/// Whether a leader of this term can have these entries, in one piece and after what they follow. One
+/// that has heard of a later term, whose log was cut and filled anew, must not send what it read then
+/// as if it still led. (LOG-1)
+fn can_be_of_one_log(request: &AppendEntriesRequest<TypeConfig>) -> bool {
+    let mut last: Option<&LogId> = request.prev_log_id.as_ref();
+    let in_one_piece = request.entries.iter().all(|Entry { log_id, .. }| {
+        let follows = log_id.index.checked_sub(1) == last.map(|last| last.index)
+            && last.is_none_or(|last| last.leader_id.term <= log_id.leader_id.term);
+        last = Some(log_id);
+        follows
+    });
+    in_one_piece && last.is_none_or(|last| last.leader_id.term <= request.vote.leader_id.term)
 }
 
 fn get_append_response(from: &mut Decoder<'_>) -> Read<AppendEntriesResponse<TypeConfig>> {

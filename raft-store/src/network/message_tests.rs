@@ -122,6 +122,45 @@ fn calls_and_replies_survive_the_wire_and_no_cut_of_them_does() {
     }
 }
 
+/// What is said of these entries, sent after entry 9 of term 3 by the leader of term 4.
+fn sent(ids: &[LogId]) -> Result<(), String> {
+    let entry = |log_id: &LogId| Entry {
+        log_id: *log_id,
+        payload: EntryPayload::Blank,
+    };
+    let call = Call::Append(AppendEntriesRequest {
+        vote: vote(4),
+        prev_log_id: Some(log_id(3, 9)),
+        entries: ids.iter().map(entry).collect(),
+        leader_commit: None,
+    });
+    let mut bytes = Vec::new();
+    call.encode(&mut bytes);
+    Call::decode(&bytes)
+        .map(drop)
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn entries_that_no_leader_can_have_are_refused() {
+    assert_eq!(sent(&[]), Ok(()));
+    assert_eq!(sent(&[log_id(3, 10), log_id(4, 11)]), Ok(()));
+    let impossible = [
+        [log_id(3, 11), log_id(3, 12)],
+        [log_id(3, 10), log_id(3, 12)],
+        [log_id(3, 10), log_id(3, 10)],
+        [log_id(2, 10), log_id(3, 11)],
+        [log_id(4, 10), log_id(3, 11)],
+        [log_id(4, 10), log_id(5, 11)],
+        [log_id(3, 0), log_id(3, 1)],
+        [log_id(3, u64::MAX), log_id(3, 0)],
+    ];
+    for ids in impossible {
+        let error = sent(&ids).expect_err("impossible");
+        assert!(error.contains("entries of no leader's log"), "{error}");
+    }
+}
+
 #[test]
 fn append_results_survive_the_wire() {
     let results: [StreamAppendResult<TypeConfig>; 4] = [
