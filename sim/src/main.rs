@@ -29,6 +29,8 @@ impl tracing_subscriber::fmt::time::FormatTime for SimulatedTime {
 
 #[cfg(madsim)]
 fn main() -> std::process::ExitCode {
+    // Whoever reads the first lines alone, as `head` does, ends this process without a word.
+    sigpipe::reset();
     // Unless somebody asks, nobody listens: what nodes would log is not even put together.
     if let Ok(directives) = std::env::var("RUST_LOG") {
         let filter = match directives.parse::<tracing_subscriber::EnvFilter>() {

@@ -3,12 +3,15 @@
 #![cfg(madsim)]
 
 use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
 
 use tidegate_mutant::Mutant;
 use tidegate_sim::generate;
 use tidegate_sim::record::Kind;
 use tidegate_sim::run::{run, run_with};
 use tidegate_sim::schedule::Schedule;
+
+const SIMULATOR: &str = env!("CARGO_BIN_EXE_tidegate-sim");
 
 #[test]
 fn nothing_breaks_under_a_few_seeds_and_each_repeats() {
@@ -62,8 +65,7 @@ fn a_known_bug_is_found() {
 #[test]
 fn another_process_repeats_a_seed() {
     let records = || {
-        let simulator = env!("CARGO_BIN_EXE_tidegate-sim");
-        let run = std::process::Command::new(simulator)
+        let run = Command::new(SIMULATOR)
             .args(["run", "--seed", "4", "--verbose"])
             .output()
             .unwrap();
@@ -77,4 +79,19 @@ fn another_process_repeats_a_seed() {
     let first = records();
     assert!(first.0.lines().count() > 100);
     assert_eq!(first, records());
+}
+
+/// As with `chaos list | head -1`.
+#[test]
+fn a_reader_that_goes_away_hears_no_complaint() {
+    let mut listing = Command::new(SIMULATOR)
+        .args(["chaos", "list"])
+        .env("TIDEGATE_SIM", env!("CARGO_MANIFEST_DIR"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(listing.stdout.take());
+    let ended = listing.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
 }
