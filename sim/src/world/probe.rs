@@ -30,20 +30,19 @@ const REFUSALS_MAX: u32 = 40;
 pub(super) async fn ask(address: SocketAddr, lane: &str, witness: &Witness) {
     for sequence in 1.. {
         sleep(EVERY).await;
-        let steps = unanswered(address, sequence).await;
-        if let Some(steps) = steps {
-            let waited_ms = u64::from(steps) * 50;
+        if let Some(waited) = unanswered(address, sequence).await {
+            let waited_ms = u64::try_from(waited.as_millis()).expect("a few seconds");
             witness.see(&Seen::Unanswered { lane, waited_ms });
         }
     }
 }
 
-/// Checks in; how many steps it had no answer in, if the node is to blame.
+/// Checks in; how long it had no answer, if the node is to blame.
 ///
 /// The simulated server may be waiting for somebody else, whom a cut holds back (see `settle`): then
 /// a call that needs nothing from the node waits as well. Only when the server came to such a call,
 /// the time that a check-in made before it goes unanswered is counted.
-async fn unanswered(address: SocketAddr, sequence: u64) -> Option<u32> {
+async fn unanswered(address: SocketAddr, sequence: u64) -> Option<Duration> {
     let asked = answered(address, sequence);
     let mut asked = std::pin::pin!(asked);
     for _ in 0..LATER_CALLS {
@@ -61,7 +60,7 @@ async fn unanswered(address: SocketAddr, sequence: u64) -> Option<u32> {
     tokio::select! {
         biased;
         () = asked.as_mut() => None,
-        () = steps(STEPS_MAX) => Some(LATER_CALLS * STEPS_MAX),
+        () = steps(STEPS_MAX) => Some(STEP * (LATER_CALLS * STEPS_MAX)),
     }
 }
 
