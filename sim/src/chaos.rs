@@ -229,10 +229,13 @@ fn rehearse(
     }
     let sound = rows.iter().all(|row| row.held);
     // What was expected of the whole run says nothing of a part.
-    let whole = expect.is_empty() || !report.cut_short;
-    if !whole {
-        println!("  NOT JUDGED: the run ended early, when a database died of a damaged page");
-    }
+    let judged = match report.cut_short {
+        Some(why) if !expect.is_empty() => {
+            println!("  NOT JUDGED: the run was cut short by {why}");
+            false
+        }
+        _ => true,
+    };
     if let (false, Some(Keeping { scenario, folder })) = (sound, keeping) {
         let case = Case {
             scenario: scenario.map(str::to_owned),
@@ -244,7 +247,7 @@ fn rehearse(
         let file = file.with_context(|| format!("cannot keep it in {}", folder.display()))?;
         println!("  kept: {}", file.display());
     }
-    Ok(sound && whole)
+    Ok(sound && judged)
 }
 
 /// What broke first, or what was missed first.

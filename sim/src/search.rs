@@ -44,7 +44,7 @@ pub struct Tally {
     pub answers: u64,
     /// Which states faults struck in, and what else happened.
     pub coverage: Coverage,
-    /// Runs of these that a damaged disk cut short.
+    /// Runs of these that ended before their time without breaking anything.
     pub cut_short: u64,
     /// Seeds that broke something, and what first.
     pub failures: Vec<(u64, Violation)>,
@@ -53,7 +53,7 @@ pub struct Tally {
 impl Tally {
     fn add(&mut self, seed: u64, report: &Report) {
         self.seeds += 1;
-        self.cut_short += u64::from(report.cut_short);
+        self.cut_short += u64::from(report.cut_short.is_some());
         self.simulated += report.simulated;
         self.cpu += report.cpu;
         self.entries += report.entries;
@@ -208,7 +208,7 @@ mod tests {
             violations: breaks(seed).then_some(violation).into_iter().collect(),
             entries: 3,
             answers: 5,
-            cut_short: false,
+            cut_short: None,
             simulated: Duration::from_secs(42),
             took: Duration::ZERO,
             cpu: Duration::from_secs(1),
