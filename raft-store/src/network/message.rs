@@ -280,7 +280,8 @@ fn get_append_request(from: &mut Decoder<'_>) -> Read<AppendEntriesRequest<TypeC
         },
     };
     if !can_be_of_one_log(&request) {
-        return Err(decode::Error::message("entries of no leader's log").at(at));
+        let why = "entries with a gap, or of a later term than their sender leads in";
+        return Err(decode::Error::message(why).at(at));
     }
     Ok(request)
 }

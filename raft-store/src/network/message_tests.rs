@@ -122,15 +122,15 @@ fn calls_and_replies_survive_the_wire_and_no_cut_of_them_does() {
     }
 }
 
-/// What is said of these entries, sent after entry 9 of term 3 by the leader of term 4.
-fn sent(ids: &[LogId]) -> Result<(), String> {
+/// What is said of these entries, sent after that one by the leader of term 4.
+fn sent(after: Option<LogId>, ids: &[LogId]) -> Result<(), String> {
     let entry = |log_id: &LogId| Entry {
         log_id: *log_id,
         payload: EntryPayload::Blank,
     };
     let call = Call::Append(AppendEntriesRequest {
         vote: vote(4),
-        prev_log_id: Some(log_id(3, 9)),
+        prev_log_id: after,
         entries: ids.iter().map(entry).collect(),
         leader_commit: None,
     });
@@ -143,22 +143,26 @@ fn sent(ids: &[LogId]) -> Result<(), String> {
 
 #[test]
 fn entries_that_no_leader_can_have_are_refused() {
-    assert_eq!(sent(&[]), Ok(()));
-    assert_eq!(sent(&[log_id(3, 10), log_id(4, 11)]), Ok(()));
+    let nine = Some(log_id(3, 9));
+    assert_eq!(sent(nine, &[]), Ok(()));
+    assert_eq!(sent(nine, &[log_id(3, 10), log_id(4, 11)]), Ok(()));
+    assert_eq!(sent(None, &[log_id(0, 0), log_id(1, 1)]), Ok(()));
     let impossible = [
-        [log_id(3, 11), log_id(3, 12)],
-        [log_id(3, 10), log_id(3, 12)],
-        [log_id(3, 10), log_id(3, 10)],
-        [log_id(2, 10), log_id(3, 11)],
-        [log_id(4, 10), log_id(3, 11)],
-        [log_id(4, 10), log_id(5, 11)],
-        [log_id(3, 0), log_id(3, 1)],
-        [log_id(3, u64::MAX), log_id(3, 0)],
+        (nine, [log_id(3, 11), log_id(3, 12)]),
+        (nine, [log_id(3, 10), log_id(3, 12)]),
+        (nine, [log_id(3, 10), log_id(3, 10)]),
+        (nine, [log_id(2, 10), log_id(3, 11)]),
+        (nine, [log_id(4, 10), log_id(3, 11)]),
+        (nine, [log_id(4, 10), log_id(5, 11)]),
+        (nine, [log_id(3, 0), log_id(3, 1)]),
+        (nine, [log_id(3, u64::MAX), log_id(3, 0)]),
+        (None, [log_id(3, 10), log_id(3, 11)]),
     ];
-    for ids in impossible {
-        let error = sent(&ids).expect_err("impossible");
-        assert!(error.contains("entries of no leader's log"), "{error}");
+    for (after, ids) in impossible {
+        let error = sent(after, &ids).expect_err("impossible");
+        assert!(error.contains("entries with a gap"), "{error}");
     }
+    assert!(sent(Some(log_id(5, 9)), &[]).is_err());
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! The answering side of the traffic between nodes.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use futures::{Stream, StreamExt, stream};
+use minicbor::decode;
 use openraft::raft::AppendEntriesRequest;
 use tidegate_proto::v1::{Frame, raft_server};
 use tidegate_proto::{Refusal, WireError};
@@ -45,19 +46,16 @@ impl raft_server::Raft for RaftService {
         // All frames of one stream are one peer's, and a result follows a request: the sender of
         // the last request is whom the result is for.
         let sender = Arc::new(AtomicU64::new(0));
-        let full = Arc::new(AtomicBool::new(false));
+        let refusal = Arc::new(OnceLock::new());
         let requests = {
             let (link, sender) = (self.link.clone(), Arc::clone(&sender));
-            let full = Arc::clone(&full);
-            // Ends at the first frame that is no append; the peer then opens another stream.
+            let refusal = Arc::clone(&refusal);
+            // Ends at the first frame that cannot be taken; the peer then opens another stream.
             request.into_inner().scan((), move |(), frame| {
-                let request = frame.map_err(|status| status.message().to_owned());
-                let request = request.and_then(|frame| open_append(&link, &sender, frame));
-                let request = request.inspect_err(|error| tracing::debug!(%error, "append stream"));
-                let request = request.ok().filter(|request| {
-                    let takes = takes(&link, request);
-                    full.store(!takes, Ordering::Relaxed);
-                    takes
+                let lost = |status: &Status| tracing::debug!(%status, "append stream");
+                let request = frame.inspect_err(lost).ok().and_then(|frame| {
+                    let refuse = |refused| drop(refusal.set(refused));
+                    open_append(&link, &sender, frame).map_err(refuse).ok()
                 });
                 std::future::ready(request)
             })
@@ -71,8 +69,8 @@ impl raft_server::Raft for RaftService {
                 .map_err(|fatal| stopped(&fatal))
         });
         // An error makes the leader wait before it tries again; a mere end would not.
-        let refusal = stream::once(async move { full.load(Ordering::Relaxed) })
-            .filter_map(|full| std::future::ready(full.then(|| Err(no_room()))));
+        let refusal = stream::once(async move { refusal.get().cloned() })
+            .filter_map(|refused| std::future::ready(refused.map(Err)));
         Ok(Response::new(Box::pin(replies.chain(refusal))))
     }
 
@@ -133,17 +131,20 @@ fn no_room() -> Status {
     WireError::refused(Refusal::DiskFull, message).into()
 }
 
-/// The append in a frame of a stream; notes who sent it.
+/// The append in a frame of a stream, if it can be taken; notes who sent it.
 fn open_append(
     link: &Link,
     sender: &AtomicU64,
     frame: Frame,
-) -> Result<AppendEntriesRequest<TypeConfig>, String> {
-    let (from, body) = link.open(frame).map_err(|error| error.to_string())?;
+) -> Result<AppendEntriesRequest<TypeConfig>, Status> {
+    let (from, body) = link.open(frame).map_err(refuse_link)?;
     sender.store(from, Ordering::Relaxed);
-    match Call::decode(&body).map_err(|error| error.to_string())? {
-        Call::Append(request) => Ok(request),
-        _ => Err("a call that is no append".to_owned()),
+    match Call::decode(&body).map_err(|error| malformed(&error))? {
+        Call::Append(request) if takes(link, &request) => Ok(request),
+        Call::Append(_) => Err(no_room()),
+        _ => Err(malformed(&decode::Error::message(
+            "a call that is no append",
+        ))),
     }
 }
 
@@ -155,7 +156,7 @@ pub(super) fn refuse_link(error: LinkError) -> Status {
     WireError::refused(refusal, error.to_string()).into()
 }
 
-pub(super) fn malformed(error: &minicbor::decode::Error) -> Status {
+pub(super) fn malformed(error: &decode::Error) -> Status {
     WireError::refused(
         Refusal::Malformed,
         format!("frame does not decode: {error}"),

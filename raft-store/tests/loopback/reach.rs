@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::proxy::Proxy;
 use super::support::{Cluster, PATIENCE, Shape, accepted, free};
 use tidegate_domain::command::ChangeMembership;
 use tidegate_domain::config::Member;
 use tidegate_domain::id::{NodeId, Region};
+use tidegate_proto::v1::Frame;
+use tidegate_proto::v1::raft_client::RaftClient;
+use tidegate_proto::{Refusal, WireError};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_went_dead_are_opened_anew() {
@@ -59,6 +64,34 @@ async fn a_node_that_moved_is_reached_where_it_is_now() {
     let command = cluster.variant(1).to_bytes();
     let proposed = cluster.client().propose(command).await.unwrap();
     cluster.catch_up(moving, proposed.index.0 + 1).await;
+    cluster.stop().await;
+}
+
+/// After a mere end a leader tries again at once, without knowing why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_makes_no_sense_ends_with_the_reason() {
+    let cluster = Cluster::start(Shape {
+        nodes: 1,
+        ..Shape::default()
+    })
+    .await;
+    let address = cluster.configs[0].listen;
+    let mut peer = RaftClient::connect(format!("http://{address}"))
+        .await
+        .unwrap();
+    let nonsense = Frame {
+        body: Bytes::from_static(b"\xff"),
+    };
+    let replies = peer
+        .append(futures::stream::iter([nonsense]))
+        .await
+        .unwrap();
+    let refused = replies.into_inner().message().await.unwrap_err();
+    assert_eq!(
+        WireError::from(&refused).refusal,
+        Refusal::Malformed,
+        "{refused}"
+    );
     cluster.stop().await;
 }
 
