@@ -49,7 +49,7 @@ pub type Watch = <Rt as AsyncRuntime>::Watch;
 /// A task begun by `Rt::spawn`. Dropping it lets the task run on; `abort` ends it.
 pub type Task<T> = <Rt as AsyncRuntime>::JoinHandle<T>;
 
-/// Runs `work`, which may block on a disk, off the executor's threads.
+/// Runs `work`, which may block on a disk, on the executor's pool of threads for such work.
 ///
 /// In the simulator it runs inline and takes no virtual time; the disk adds its own delays.
 ///
@@ -60,5 +60,11 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    Rt::spawn_blocking(work).await
+    // Not `Rt::spawn_blocking`: openraft's runtime for tokio starts and ends a thread for each call.
+    #[cfg(not(madsim))]
+    return tokio::task::spawn_blocking(work)
+        .await
+        .map_err(std::io::Error::other);
+    #[cfg(madsim)]
+    return Rt::spawn_blocking(work).await;
 }
