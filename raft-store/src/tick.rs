@@ -8,7 +8,7 @@ use tidegate_domain::command::{Base, Command, Proposal, Tick, seal};
 use tidegate_domain::id::{CommandId, LogTime, Millis};
 use tidegate_domain::plan::next_wakeup;
 use tidegate_domain::signature::SigningKey;
-use tidegate_runtime::Entropy;
+use tidegate_runtime::{Entropy, blocking};
 
 use crate::api::store::Serving;
 
@@ -56,7 +56,16 @@ impl Ticker {
             let entries = self.serving.state.position().entries;
             let Due { at, .. } = match due {
                 Some(known @ Due { entries: of, .. }) if of == entries => known,
-                _ => *due.insert(self.serving.state.read(look)),
+                _ => {
+                    let state = self.serving.state.clone();
+                    match blocking(move || state.read(look)).await {
+                        Ok(looked) => *due.insert(looked),
+                        Err(error) => {
+                            tracing::error!(%error, "what is due cannot be told");
+                            continue;
+                        }
+                    }
+                }
             };
             if let Some(at) = at
                 && let Err(error) = self.tick_if(at).await

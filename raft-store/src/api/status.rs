@@ -11,9 +11,6 @@ use crate::types::{LogId, NodeId};
 /// This node as it stands now.
 pub(super) fn status(serving: &Serving) -> v1::StatusResponse {
     let position = serving.state.position();
-    let (origin, incarnation) = serving
-        .state
-        .read(|state| (state.meta().origin.clone(), state.meta().incarnation.0));
     let metrics = serving.group.raft.metrics();
     let metrics = metrics.borrow_watched().clone();
     let last = metrics.last_log_index.map_or(0, |last| last + 1);
@@ -38,12 +35,12 @@ pub(super) fn status(serving: &Serving) -> v1::StatusResponse {
     let stopped = metrics.running_state.is_err();
     v1::StatusResponse {
         node_id: serving.group.me,
-        origin,
+        origin: serving.origin(),
         role: role(metrics.state, stopped).into(),
         term: metrics.current_term,
         leader: metrics.current_leader,
         entries: position.entries,
-        incarnation,
+        incarnation: serving.state.incarnation().0,
         log_time_ms: position.log_time_ms,
         members,
         disk: disk(serving).into(),

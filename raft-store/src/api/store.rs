@@ -137,7 +137,7 @@ impl store_server::Store for StoreService {
 
 impl StoreService {
     fn incarnation(&self) -> u64 {
-        self.0.state.read(|state| state.meta().incarnation.0)
+        self.0.state.incarnation().0
     }
 
     /// Waits until this node covers `entries`.
@@ -200,7 +200,7 @@ impl Serving {
     }
 
     pub(crate) fn origin(&self) -> String {
-        self.state.read(|state| state.meta().origin.clone())
+        self.state.origin().to_owned()
     }
 }
 

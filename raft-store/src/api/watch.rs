@@ -91,7 +91,7 @@ impl Watches {
             reads.confirm().await?;
         }
         let position = self.state.position();
-        let own = self.state.read(|state| state.meta().incarnation.0);
+        let own = self.state.incarnation().0;
         let refused = if incarnation != own {
             Some(ResyncReason::OtherIncarnation)
         } else if after > position.entries {

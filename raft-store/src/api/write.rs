@@ -330,7 +330,7 @@ impl Writes {
     }
 
     fn incarnation(&self) -> Incarnation {
-        self.0.state.read(|state| state.meta().incarnation)
+        self.0.state.incarnation()
     }
 
     /// One attempt at the leader.

@@ -1,13 +1,16 @@
 //! The state in memory, and how one Raft entry moves it.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use tidegate_audit_log::detached::DetachedBody;
-use tidegate_audit_log::{LogHead, NewEntry, entry};
+use tidegate_audit_log::tree::NodeId;
+use tidegate_audit_log::{LogHead, NewEntry, NodeHash, entry};
 use tidegate_domain::apply::{apply, record_membership};
 use tidegate_domain::id::{Hash, Index, LogTime};
 use tidegate_domain::{Applied as Came, Stamp, State, canonical};
 
-use super::{StateError, Tables};
+use super::StateError;
 use crate::storage::audit_body::{Asked, AuditBody, encode_events};
 use crate::storage::feed::Position;
 use crate::types::{Applied, Entry, EntryPayload, LogId, StoredMembership};
@@ -23,10 +26,24 @@ pub(in crate::storage) struct Core {
     pub(in crate::storage) membership: StoredMembership,
 }
 
-/// An entry that was added to the audit log.
+/// An entry that was added to the audit log, as it is to be written down.
 pub(super) struct Chained {
+    pub(super) index: u64,
+    pub(super) entry: Vec<u8>,
+    /// The hashes of the tree that it completed.
+    pub(super) nodes: Vec<(NodeId, NodeHash)>,
+    pub(super) detached: Option<DetachedBody>,
     pub(super) events: Bytes,
-    pub(super) entry_bytes: u64,
+}
+
+/// What changed since a state was last saved, and where it stands.
+pub(in crate::storage) struct Settled {
+    /// Domain rows; without a value if they are gone.
+    pub(super) rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    pub(super) head: LogHead,
+    pub(super) root: Hash,
+    pub(super) applied: Option<LogId>,
+    pub(super) membership: StoredMembership,
 }
 
 /// Salts of detached bodies follow from the body, because every node must build the same entry.
@@ -64,11 +81,10 @@ impl Core {
         }
     }
 
-    /// Applies the next Raft entry.
+    /// Applies the next Raft entry, in memory.
     pub(super) fn apply(
         &mut self,
         entry: &Entry,
-        tables: &mut Tables<'_>,
     ) -> Result<(Applied, Option<Chained>), StateError> {
         self.check_known_rules()?;
         let Entry { log_id, payload } = entry;
@@ -90,8 +106,20 @@ impl Core {
                 (Asked::Membership(membership.clone()), came)
             }
         };
-        let (applied, chained) = self.chain(*log_id, key_epoch, asked, came, tables)?;
+        let (applied, chained) = self.chain(*log_id, key_epoch, asked, came)?;
         Ok((applied, Some(chained)))
+    }
+
+    /// Computes the root, and collects what is to be written.
+    pub(in crate::storage) fn settle(&mut self) -> Settled {
+        self.root = self.state.root();
+        Settled {
+            rows: self.state.drain_changes(),
+            head: self.head.clone(),
+            root: self.root,
+            applied: self.applied,
+            membership: self.membership.clone(),
+        }
     }
 
     /// What the next entry would carry at log time `time`.
@@ -103,14 +131,13 @@ impl Core {
         }
     }
 
-    /// Writes the audit entry of what was just applied.
+    /// Makes the audit entry of what was just applied.
     fn chain(
         &mut self,
         log_id: LogId,
         key_epoch: u32,
         asked: Asked,
         came: Came,
-        tables: &mut Tables<'_>,
     ) -> Result<(Applied, Chained), StateError> {
         let kind = asked.kind();
         let outcome = Bytes::from(canonical::encode(&came.outcome));
@@ -122,15 +149,15 @@ impl Core {
         }
         .to_bytes();
         let index = self.head.size();
-        let commitment = if body.len() > entry::BODY_BYTES_MAX {
+        let damaged =
+            |error: &dyn std::fmt::Display| StateError::Damaged(format!("entry {index}: {error}"));
+        let detached = if body.len() > entry::BODY_BYTES_MAX {
             let salt = blake3::derive_key(SALT_CONTEXT, &body);
-            let detached = DetachedBody::new(salt, &body)
-                .map_err(|error| StateError::Damaged(format!("entry {index}: {error}")))?;
-            tables.put_detached(index, detached.file())?;
-            Some(detached.commitment().encode())
+            Some(DetachedBody::new(salt, &body).map_err(|error| damaged(&error))?)
         } else {
             None
         };
+        let commitment = detached.as_ref().map(|body| body.commitment().encode());
         let new = NewEntry {
             detached: commitment.is_some(),
             kind,
@@ -143,20 +170,19 @@ impl Core {
         let appended = self
             .head
             .append(&new, |id, hash| nodes.push((id, *hash)))
-            .map_err(|error| StateError::Damaged(format!("entry {index}: {error}")))?;
-        tables.put_entry(index, &appended.entry, &nodes)?;
-        let chain = appended.chain.0;
-        let entry_bytes = (appended.entry.len() + if new.detached { body.len() } else { 0 }) as u64;
-        Ok((
-            Applied::Chained {
-                index,
-                chain,
-                outcome,
-            },
-            Chained {
-                events,
-                entry_bytes,
-            },
-        ))
+            .map_err(|error| damaged(&error))?;
+        let applied = Applied::Chained {
+            index,
+            chain: appended.chain.0,
+            outcome,
+        };
+        let chained = Chained {
+            index,
+            entry: appended.entry,
+            nodes,
+            detached,
+            events,
+        };
+        Ok((applied, chained))
     }
 }

@@ -24,8 +24,8 @@ impl RaftStateMachine<TypeConfig> for StateStore {
     type SnapshotBuilder = Self;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
-        let held = self.shared.held();
-        Ok((held.core.applied, held.core.membership.clone()))
+        let shown = self.shared.shown();
+        Ok((shown.core.applied, shown.core.membership.clone()))
     }
 
     async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
@@ -99,7 +99,7 @@ impl RaftSnapshotBuilder<TypeConfig> for StateStore {
             last_log_id,
             last_membership: view.membership().clone(),
         };
-        let identity = self.read(|state| (state.meta().origin.clone(), state.meta().incarnation.0));
+        let identity = (self.origin().to_owned(), self.incarnation().0);
         let snapshot = SnapshotData::of_view(view, meta.clone(), identity);
         Ok(Snapshot { meta, snapshot })
     }

@@ -13,7 +13,7 @@ mod machine;
 mod tables;
 mod view;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use redb::{Database, Durability, WriteTransaction};
 use tidegate_audit_log::LogHead;
@@ -51,7 +51,13 @@ pub struct StateStore {
 
 #[derive(Debug)]
 struct Shared {
-    core: Mutex<Held>,
+    identity: Identity,
+    /// Held by whoever changes the state, for as long as transactions and syncs take. Nothing on a
+    /// request's path waits for it.
+    writing: Mutex<Writing>,
+    /// What readers look at. It changes only while `writing` is held, and is locked for one entry in
+    /// memory at a time, never while something is written.
+    shown: RwLock<Shown>,
     database: Database,
     disk: Arc<dyn Disk>,
     feed: Feed,
@@ -59,13 +65,17 @@ struct Shared {
 }
 
 #[derive(Debug)]
-struct Held {
-    core: Core,
+struct Writing {
     /// Bytes of audit entries since the last durable commit.
     unsynced_bytes: u64,
-    installs: u64,
     /// Why nothing may be applied any more.
     poisoned: Option<String>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    core: Core,
+    installs: u64,
 }
 
 impl StateStore {
@@ -107,7 +117,7 @@ impl StateStore {
                 let state = State::new(origin.clone(), Incarnation(*incarnation));
                 let mut core = Core::new(state, LogHead::genesis(origin));
                 let write = begin(&database, true)?;
-                Tables::open(&write)?.save(&mut core)?;
+                Tables::open(&write)?.save(core.settle())?;
                 write.commit().map_err(redb::Error::from)?;
                 core
             }
@@ -121,14 +131,13 @@ impl StateStore {
             )));
         }
         let feed = Feed::new(core.position(0), options.feed_bytes_max);
-        let held = Held {
-            core,
-            unsynced_bytes: 0,
-            installs: 0,
-            poisoned: None,
-        };
         let shared = Shared {
-            core: Mutex::new(held),
+            identity: identity.clone(),
+            writing: Mutex::new(Writing {
+                unsynced_bytes: 0,
+                poisoned: None,
+            }),
+            shown: RwLock::new(Shown { core, installs: 0 }),
             database,
             disk,
             feed,
@@ -137,6 +146,18 @@ impl StateStore {
         Ok(Self {
             shared: Arc::new(shared),
         })
+    }
+
+    /// The cluster's origin, which never changes.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.shared.identity.origin
+    }
+
+    /// The number of the cluster's life, which lasts as long as the data directory.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        Incarnation(self.shared.identity.incarnation)
     }
 
     /// Where the state stands. Cheap.
@@ -151,15 +172,15 @@ impl StateStore {
         self.shared.feed.subscribe()
     }
 
-    /// Looks at the state in memory. Waits while a batch is applied: call it from [`blocking`] or
-    /// where a few milliseconds don't matter.
+    /// Looks at the state in memory. It never waits for a disk: at most for one entry that is being
+    /// applied, or for what a batch has changed to be collected. Entries wait while it looks.
     pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        look(&self.shared.held().core.state)
+        look(&self.shared.shown().core.state)
     }
 
     /// As [`Self::read`], with the stamp that the next entry would carry at log time `time`.
     pub fn read_next<T>(&self, time: LogTime, look: impl FnOnce(&State, Stamp) -> T) -> T {
-        let core = &self.shared.held().core;
+        let core = &self.shared.shown().core;
         look(&core.state, core.stamp(time))
     }
 
@@ -169,7 +190,7 @@ impl StateStore {
     /// # Errors
     /// The database cannot be read.
     pub fn view(&self) -> Result<StateView, StateError> {
-        StateView::open(&self.shared.database, self.shared.held().installs)
+        StateView::open(&self.shared.database, self.shared.shown().installs)
     }
 
     /// The next changes for a watcher whose state covers `after` entries: from memory, or from the
@@ -197,45 +218,50 @@ impl StateStore {
     /// The disk failed; the node must stop.
     pub async fn flush(&self) -> Result<(), StateError> {
         let shared = Arc::clone(&self.shared);
-        blocking(move || shared.flush(&mut shared.held())).await?
+        blocking(move || shared.flush(&mut shared.writing())).await?
     }
 
     /// A view of which nothing can be lost, with one lock for both. Fails as [`Self::flush`].
     pub(super) fn durable_view(&self) -> Result<StateView, StateError> {
-        let mut held = self.shared.held();
+        let mut writing = self.shared.writing();
         if !is_on(Mutant::UnsyncedSnapshot) {
-            self.shared.flush(&mut held)?;
+            self.shared.flush(&mut writing)?;
         }
-        StateView::open(&self.shared.database, held.installs)
+        StateView::open(&self.shared.database, self.shared.shown().installs)
     }
 
     pub(super) fn shared_disk(&self) -> Arc<dyn Disk> {
         Arc::clone(&self.shared.disk)
     }
 
-    /// Runs `change` on the core within one durable transaction, and swaps in what it returns.
+    /// Runs `change` on the core within one transaction, swaps in what it returns, and makes it
+    /// durable. Readers go on meanwhile: they wait for the swap alone.
     pub(super) fn install(
         &self,
         change: impl FnOnce(&mut Tables<'_>, &Core) -> Result<Core, StateError>,
     ) -> Result<(), StateError> {
-        let mut held = self.shared.held();
-        held.check_sound()?;
-        let write = begin(&self.shared.database, true)?;
+        let Shared { database, feed, .. } = &*self.shared;
+        let mut writing = self.shared.writing();
+        writing.check_sound()?;
+        let write = begin(database, false)?;
         let mut core = {
             let mut tables = Tables::open(&write)?;
-            let mut core = change(&mut tables, &held.core)?;
-            tables.save(&mut core)?;
+            let mut core = change(&mut tables, &self.shared.shown().core)?;
+            tables.save(core.settle())?;
             core
         };
         core.check_known_rules()?;
-        if let Err(error) = write.commit() {
-            return Err(held.poison(redb::Error::from(error).into()));
+        {
+            // A view has the number of installs that its rows come from.
+            let mut shown = self.shared.shown_to_change();
+            if let Err(error) = write.commit() {
+                return Err(writing.poison(redb::Error::from(error).into()));
+            }
+            std::mem::swap(&mut shown.core, &mut core);
+            shown.installs += 1;
+            feed.replace(shown.core.position(shown.installs));
         }
-        std::mem::swap(&mut held.core, &mut core);
-        held.installs += 1;
-        held.unsynced_bytes = 0;
-        self.shared.feed.replace(held.core.position(held.installs));
-        Ok(())
+        self.shared.flush(&mut writing)
     }
 
     #[cfg(test)]
@@ -254,80 +280,88 @@ impl StateStore {
 
 impl Shared {
     fn apply(&self, entries: &[Entry]) -> Result<Vec<crate::types::Applied>, StateError> {
-        let mut held = self.held();
-        held.check_sound()?;
-        let first = held.core.head.size();
-        match self.apply_held(&mut held, entries) {
-            Ok((applied, events)) => {
-                let Position {
-                    root, log_time_ms, ..
-                } = held.core.position(held.installs);
-                let batch = Batch {
-                    from: first,
-                    events,
-                    root: Some(root),
-                    log_time_ms,
-                };
-                self.feed.publish(batch, held.core.position(held.installs));
-                Ok(applied)
-            }
-            // The state in memory may be ahead of the database by now.
-            Err(error) => Err(held.poison(error)),
-        }
+        let mut writing = self.writing();
+        writing.check_sound()?;
+        // The state in memory may be ahead of the database after an error.
+        self.apply_batch(&mut writing, entries)
+            .map_err(|error| writing.poison(error))
     }
 
-    #[allow(
-        clippy::type_complexity,
-        reason = "two parallel lists, unpacked at the only call"
-    )]
-    fn apply_held(
+    fn apply_batch(
         &self,
-        held: &mut Held,
+        writing: &mut Writing,
         entries: &[Entry],
-    ) -> Result<(Vec<crate::types::Applied>, Vec<bytes::Bytes>), StateError> {
-        let due = held.unsynced_bytes > self.options.unsynced_bytes_max;
+    ) -> Result<Vec<crate::types::Applied>, StateError> {
+        let first = self.shown().core.head.size();
+        let due = writing.unsynced_bytes > self.options.unsynced_bytes_max;
         let write = begin(&self.database, due)?;
         let (mut answers, mut events, mut bytes) = (Vec::with_capacity(entries.len()), vec![], 0);
-        {
+        let position = {
             let mut tables = Tables::open(&write)?;
             for entry in entries {
-                let (answer, chained) = held.core.apply(entry, &mut tables)?;
+                let (answer, chained) = self.shown_to_change().core.apply(entry)?;
                 answers.push(answer);
                 if let Some(chained) = chained {
-                    bytes += chained.entry_bytes;
+                    bytes += tables.put_chained(&chained)?;
                     events.push(chained.events);
                 }
             }
-            tables.save(&mut held.core)?;
-        }
+            let (settled, position) = {
+                let mut shown = self.shown_to_change();
+                let settled = shown.core.settle();
+                (settled, shown.core.position(shown.installs))
+            };
+            tables.save(settled)?;
+            position
+        };
         write.commit().map_err(redb::Error::from)?;
-        held.unsynced_bytes = if due { 0 } else { held.unsynced_bytes + bytes };
-        Ok((answers, events))
+        writing.unsynced_bytes = if due {
+            0
+        } else {
+            writing.unsynced_bytes + bytes
+        };
+        let batch = Batch {
+            from: first,
+            events,
+            root: Some(position.root),
+            log_time_ms: position.log_time_ms,
+        };
+        self.feed.publish(batch, position);
+        Ok(answers)
     }
 
-    fn flush(&self, held: &mut Held) -> Result<(), StateError> {
-        held.check_sound()?;
+    fn flush(&self, writing: &mut Writing) -> Result<(), StateError> {
+        writing.check_sound()?;
         let committed = begin(&self.database, true).and_then(|write| {
             write.commit().map_err(redb::Error::from)?;
             Ok(())
         });
-        committed.map_err(|error| held.poison(error))?;
-        held.unsynced_bytes = 0;
+        committed.map_err(|error| writing.poison(error))?;
+        writing.unsynced_bytes = 0;
         Ok(())
     }
 
     // A panic while it was held leaves the memory ahead of the disk: the poison is kept.
-    fn held(&self) -> MutexGuard<'_, Held> {
-        let poisoned = self.core.is_poisoned();
-        let mut held = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-        if poisoned && held.poisoned.is_none() {
-            held.poisoned = Some("applying an entry panicked".to_owned());
+    fn writing(&self) -> MutexGuard<'_, Writing> {
+        let poisoned = self.writing.is_poisoned();
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if poisoned && writing.poisoned.is_none() {
+            writing.poisoned = Some("applying an entry panicked".to_owned());
         }
-        held
+        writing
+    }
+
+    fn shown(&self) -> RwLockReadGuard<'_, Shown> {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For whoever holds `writing`.
+    fn shown_to_change(&self) -> RwLockWriteGuard<'_, Shown> {
+        self.shown.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Held {
+impl Writing {
     fn check_sound(&self) -> Result<(), StateError> {
         match &self.poisoned {
             Some(reason) => Err(StateError::Poisoned(reason.clone())),

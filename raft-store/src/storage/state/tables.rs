@@ -10,7 +10,7 @@ use tidegate_audit_log::{LogHead, NodeHash};
 use tidegate_domain::State;
 use tidegate_domain::id::Hash;
 
-use super::core::Core;
+use super::core::{Chained, Core, Settled};
 use super::{StateError, begin};
 use crate::storage::codec;
 use crate::types::{LogId, StoredMembership};
@@ -101,10 +101,34 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
-    /// Writes what changed in `core` since it was last saved, and where it stands.
-    pub(in crate::storage) fn save(&mut self, core: &mut Core) -> Result<(), StateError> {
-        core.root = core.state.root();
-        for (key, value) in core.state.drain_changes() {
+    /// Writes an audit entry; answers how many bytes that makes.
+    pub(super) fn put_chained(&mut self, chained: &Chained) -> Result<u64, StateError> {
+        let Chained {
+            index,
+            entry,
+            nodes,
+            detached,
+            events: _,
+        } = chained;
+        self.put_entry(*index, entry, nodes)?;
+        let mut bytes = entry.len();
+        if let Some(body) = detached {
+            self.put_detached(*index, body.file())?;
+            bytes += body.file().len();
+        }
+        Ok(bytes as u64)
+    }
+
+    /// Writes what changed in a state since it was last saved, and where it stands.
+    pub(in crate::storage) fn save(&mut self, settled: Settled) -> Result<(), StateError> {
+        let Settled {
+            rows,
+            head,
+            root,
+            applied,
+            membership,
+        } = settled;
+        for (key, value) in rows {
             match value {
                 Some(value) => self.put_row(&key, &value)?,
                 None => {
@@ -115,11 +139,11 @@ impl<'txn> Tables<'txn> {
             }
         }
         let mut meta = vec![
-            (MEMBERSHIP, codec::to_bytes(&core.membership)),
-            (HEAD, core.head.to_bytes()),
-            (ROOT, core.root.0.to_vec()),
+            (MEMBERSHIP, codec::to_bytes(&membership)),
+            (HEAD, head.to_bytes()),
+            (ROOT, root.0.to_vec()),
         ];
-        if let Some(applied) = &core.applied {
+        if let Some(applied) = &applied {
             meta.push((APPLIED, codec::to_bytes(applied)));
         }
         for (name, record) in meta {
