@@ -6,7 +6,7 @@ use tidegate_audit_log::{
     verify::{Body, BodyFault, BodyVerifier},
 };
 use tidegate_domain::{
-    Applied, Command, Event, Stamp, State, apply,
+    Applied, Command, Event, Examined, Stamp, State, apply,
     id::{Hash, Incarnation, Index, LogTime, PublicKey},
     key::Role,
     record_membership,
@@ -62,12 +62,12 @@ impl Replay {
             chain: Hash(header.prev_chain.0),
         };
         let applied = match &body.asked {
-            Asked::Command(command) => apply(&mut self.state, command, stamp),
+            Asked::Command(command) => apply(&mut self.state, Examined::of(command), stamp),
             Asked::Membership(_) => record_membership(&mut self.state, stamp),
             // Refused by its length alone: any bytes of that length are refused alike.
             Asked::Oversized { bytes, .. } if *bytes <= OVERSIZED_BYTES_MAX => {
                 let length = usize::try_from(*bytes).unwrap_or(usize::MAX);
-                apply(&mut self.state, &vec![0; length], stamp)
+                apply(&mut self.state, Examined::of(&vec![0; length]), stamp)
             }
             Asked::Oversized { bytes, .. } => {
                 return Err(BodyFault(format!("it records a command of {bytes} bytes")));

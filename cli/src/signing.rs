@@ -16,11 +16,12 @@ use std::{
 };
 use tidegate_client::{Proposed, View};
 use tidegate_domain::{
-    Command, Outcome, Rejection, SignedCommand, Stamp, State, Unauthorized, admit,
+    Command, Examined, Outcome, Rejection, SignedCommand, Stamp, State, Unauthorized,
     apply::access::{Demand, demand},
     command::{Proposal, VALIDITY_MAX},
     id::{CommandId, Index, LogTime, Millis, Revision},
     key::Role,
+    try_out,
 };
 use tidegate_runtime::{Clock, Entropy, SystemClock, SystemEntropy, WallMs};
 
@@ -161,7 +162,7 @@ impl Desk<'_> {
                 lacks: lacks(state, &signed, demand),
             });
         }
-        let events = admit(state, &signed.to_bytes(), stamp(self.view)?)
+        let events = try_out(state, Examined::of(&signed.to_bytes()), stamp(self.view)?)
             .map_err(|rejection| refused(&rejection))?;
         if signing.dry_run {
             let sentences = events.iter().map(|event| describe::event(state, event));

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tidegate_domain::{
-    Outcome, Stamp, State,
+    Examined, Outcome, Stamp, State,
     apply::{Terms, Verified},
     command::{Base, Command, GrantBudget, RegisterVariant, Report, SetHold, Tally, Tick, seal},
     guard::{HoldKey, HoldKind},
@@ -256,6 +256,7 @@ impl Bench {
         let mut id = [1; 16];
         id[8..].copy_from_slice(&blake3::hash(&self.number.to_be_bytes()).as_bytes()[..8]);
         let terms = Terms {
+            digest: Hash([0; 32]),
             id: CommandId(id),
             not_before: self.now,
             not_after: self.now.after(self.validity),
@@ -356,15 +357,18 @@ impl Bench {
         };
         let clock = Clock::start();
         for envelope in &envelopes {
-            let verified =
-                tidegate_domain::apply::authorize(&fleet.state, envelope, stamp(&fleet.state));
+            let verified = Examined::of(envelope).authorize(&fleet.state, stamp(&fleet.state));
             std::hint::black_box(verified).expect("signed");
         }
         let authorize = clock.read();
         let clock = Clock::start();
         for envelope in &envelopes {
             let stamp = stamp(&fleet.state);
-            std::hint::black_box(tidegate_domain::apply(&mut fleet.state, envelope, stamp));
+            std::hint::black_box(tidegate_domain::apply(
+                &mut fleet.state,
+                Examined::of(envelope),
+                stamp,
+            ));
         }
         ((clock.read(), commands), (authorize, commands))
     }

@@ -3,7 +3,7 @@ use crate::{
     config::{ClusterConfig, Member},
     guard::{Baseline, Floor, Hold, HoldKey, RecoveryImage, RegionPolicy, Scope, Stop},
     id::{
-        CommandId, Index, LogTime, Millis, PublicKey, Reason, Region, ReleaseName, RolloutId,
+        CommandId, Hash, Index, LogTime, Millis, PublicKey, Reason, Region, ReleaseName, RolloutId,
         SessionId, SignatureBytes, StateVersion, StopId, VariantId, WaveIndex,
     },
     key::KeySet,
@@ -481,4 +481,7 @@ pub struct SpentId {
     /// The last log time at which the command could be applied; after it the id is forgotten.
     #[n(1)]
     pub not_after: LogTime,
+    /// Digest of the body that was signed under it.
+    #[n(2)]
+    pub digest: Hash,
 }

@@ -52,7 +52,9 @@ pub mod testing;
 pub mod variant;
 pub mod wave;
 
-pub use apply::{Applied, Context, Outcome, Stamp, admit, apply, preview, record_membership};
+pub use apply::{
+    Applied, Context, Examined, Outcome, Stamp, admit, apply, preview, record_membership, try_out,
+};
 pub use command::{Command, CommandBody, SignedCommand};
 pub use event::Event;
 pub use evolve::{Inconsistent, evolve};

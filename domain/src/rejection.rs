@@ -159,6 +159,15 @@ pub enum Rejection {
         #[n(1)]
         detail: String,
     },
+    /// The id was spent on another command. Whoever sees this and did not sign that one should look
+    /// at it: the id was drawn twice, or overheard.
+    #[n(7)]
+    #[error("its id was spent on another command, entry {index}; sign it again under a new id")]
+    IdOfAnother {
+        /// The entry of the other command.
+        #[n(0)]
+        index: Index,
+    },
 
     /// The epoch is not the next one.
     #[n(10)]

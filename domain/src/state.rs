@@ -182,6 +182,9 @@ pub struct Spent {
     /// The last log time at which the command could be applied.
     #[n(1)]
     pub not_after: LogTime,
+    /// Digest of the body that was signed under the id.
+    #[n(2)]
+    pub digest: Hash,
 }
 
 /// Why stored rows are not a state. Always a reason to stop.

@@ -1,6 +1,6 @@
 //! Floors, recovery images, releases, stops, holds, membership and configuration, case by case.
 use tidegate_domain::{
-    Rejection,
+    Examined, Rejection,
     command::*,
     config::{ClusterConfig, Member},
     floor::floor_of,
@@ -296,7 +296,7 @@ fn unknown_rules_stop_this_build_and_no_entry_earlier() {
         ));
     }
     let envelope = fleet.sealed(to(2)).to_bytes();
-    let at_the_door = tidegate_domain::admit(&fleet.state, &envelope, fleet.stamp());
+    let at_the_door = tidegate_domain::admit(&fleet.state, &Examined::of(&envelope), fleet.stamp());
     assert!(matches!(
         at_the_door,
         Err(Rejection::BadStateVersion { .. })

@@ -71,6 +71,7 @@ impl Steady {
         id[8..].copy_from_slice(&blake3::hash(&self.commands.to_be_bytes()).as_bytes()[..8]);
         let terms = Terms {
             id: CommandId(id),
+            digest: Hash([0; 32]),
             not_before: self.now,
             not_after: self.now.after(Millis(24 * HOUR)),
             expected_revision: None,

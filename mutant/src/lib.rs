@@ -38,6 +38,10 @@ pub enum Mutant {
     DoubleGrant,
     /// A command id is not remembered: a retry is applied again.
     IdForgotten,
+    /// Another command under a spent id is taken for the one that it was spent on.
+    IdUnbound,
+    /// The door lets in what is over: it is refused, spends no id, and comes again.
+    ExpiredChained,
     /// Signatures are counted, but not verified.
     SignatureUnverified,
     /// A command may set a floor to less than it was.
@@ -104,7 +108,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 46] = [
         Self::LeaderRestore,
         Self::LeaseRead,
         Self::ReadBeforeApply,
@@ -149,6 +153,8 @@ impl Mutant {
         Self::BudgetTimedOut,
         Self::WriteOffReturns,
         Self::LookUpsLost,
+        Self::IdUnbound,
+        Self::ExpiredChained,
     ];
 }
 

@@ -39,6 +39,6 @@ pub use node::{Node, NodeKeys, StartError};
 pub use room::NoRoom;
 pub use tidegate_runtime::Host;
 pub use types::{
-    Applied, CommittedLeader, Entry, EntryPayload, LogId, Member, Membership, NodeId, Proposal,
-    Raft, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, Vote,
+    Applied, CommittedLeader, Entry, EntryPayload, Envelope, LogId, Member, Membership, NodeId,
+    Proposal, Raft, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, Vote,
 };

@@ -101,7 +101,7 @@ impl Ticker {
         });
         if let Some(proposal) = proposal {
             let command = seal(&proposal, &[&self.key]).to_bytes();
-            serving.writes.as_leader(command.into()).await?;
+            serving.writes.tick(command.into()).await?;
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! What Tidegate's Raft group is made of: the types that openraft is instantiated with.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use openraft::impls::leader_id_std;
 use openraft::type_config::alias;
+use tidegate_domain::Examined;
 
 use crate::storage::SnapshotData;
 
@@ -46,15 +48,80 @@ pub type Snapshot = alias::SnapshotOf<TypeConfig, SnapshotData>;
 /// openraft, running on our storage.
 pub type Raft = openraft::Raft<TypeConfig, crate::storage::StateStore>;
 
+/// A signed command as it travels, and what examining it on this node has shown. Clones share both,
+/// so that a command is examined once although it stands in the log, its cache and a batch.
+#[derive(Clone)]
+pub struct Envelope {
+    bytes: Bytes,
+    examined: Arc<Mutex<Option<Examined>>>,
+}
+
+impl Envelope {
+    /// The canonical bytes: body, signatures, detached arguments. Raft does not look inside.
+    #[must_use]
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Examines the command, if nobody has.
+    pub(crate) fn examine(&self) {
+        let mut examined = self.examined();
+        examined.get_or_insert_with(|| Examined::of(&self.bytes));
+    }
+
+    /// Remembers what examining it showed.
+    pub(crate) fn put_examined(&self, examined: Examined) {
+        *self.examined() = Some(examined);
+    }
+
+    /// What examining it showed, for whoever applies it: nobody needs it after that.
+    pub(crate) fn take_examined(&self) -> Examined {
+        let examined = self.examined().take();
+        examined.unwrap_or_else(|| Examined::of(&self.bytes))
+    }
+
+    /// Whether the next to ask need not examine it.
+    pub(crate) fn is_examined(&self) -> bool {
+        self.examined().is_some()
+    }
+
+    fn examined(&self) -> MutexGuard<'_, Option<Examined>> {
+        self.examined.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<Bytes> for Envelope {
+    fn from(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            examined: Arc::default(),
+        }
+    }
+}
+
+/// What was found out about the bytes is no part of them.
+impl PartialEq for Envelope {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Envelope {}
+
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Envelope").field(&self.bytes).finish()
+    }
+}
+
 /// What the leader asks the group to agree on: one signed command, and the leader's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
     /// Log time in milliseconds since the Unix epoch, as the leader proposes it. `apply` takes the
     /// larger of this and the previous entry's.
     pub stamp_ms: u64,
-    /// Canonical bytes of the signed command: body, signatures, detached arguments. Raft does not
-    /// look inside.
-    pub command: Bytes,
+    /// The signed command.
+    pub command: Envelope,
 }
 
 impl fmt::Display for Proposal {
@@ -63,7 +130,7 @@ impl fmt::Display for Proposal {
         write!(
             f,
             "command of {} B proposed at {stamp_ms} ms",
-            command.len()
+            command.bytes().len()
         )
     }
 }

@@ -49,6 +49,15 @@ pub type Watch = <Rt as AsyncRuntime>::Watch;
 /// A task begun by `Rt::spawn`. Dropping it lets the task run on; `abort` ends it.
 pub type Task<T> = <Rt as AsyncRuntime>::JoinHandle<T>;
 
+/// How many processors may work side by side: one in the simulator, whatever the machine has.
+#[must_use]
+pub fn processors() -> usize {
+    if cfg!(madsim) {
+        return 1;
+    }
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// Runs `work`, which may block on a disk, on the executor's pool of threads for such work.
 ///
 /// In the simulator it runs inline and takes no virtual time; the disk adds its own delays.

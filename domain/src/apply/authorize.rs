@@ -1,30 +1,25 @@
-//! The one security check. Nothing else in the domain looks at a signature of a command.
+//! Who may ask: the one check of a command's signers against the keys of the state.
 use super::{
     Stamp,
     access::{Demand, demand},
+    examine::Said,
 };
 use crate::{
-    command::{
-        Base, COMMAND_PAYLOAD_TYPE, Command, CommandBody, DETACHED_BYTES_MAX, ENVELOPE_BYTES_MAX,
-        PAE_BYTES_MAX, RotateKeys, SIGNATURES_MAX, Signature, SignedCommand, pae,
-    },
-    id::{CommandId, Epoch, LogTime, PublicKey, Revision},
+    command::{Base, Command, RotateKeys},
+    id::{CommandId, Epoch, Hash, LogTime, PublicKey, Revision},
     key::{KeyStatus, Role, RoleKeys},
     rejection::Unauthorized,
-    signature::{BadSignature, verify_pae},
     state::State,
 };
 use std::collections::BTreeSet;
-use tidegate_mutant::{Mutant, is_on};
 
-/// A value that carries the signatures which its kind, role and epoch demand. Outside this module
-/// only [`authorize`] and the last of its steps, [`Counted::verify`], make one.
+/// A value that carries the signatures which its kind, role and epoch demand. Only
+/// [`Examined::authorize`](super::Examined::authorize) makes one of what was asked in earnest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified<T> {
     value: T,
     terms: Terms,
     signers: Vec<PublicKey>,
-    keys: Revision,
 }
 
 /// What the envelope says of when a command may be applied.
@@ -32,6 +27,8 @@ pub struct Verified<T> {
 pub struct Terms {
     /// Applied at most once.
     pub id: CommandId,
+    /// Digest of the body that was signed: what the id stands for.
+    pub digest: Hash,
     /// First log time at which it may be applied.
     pub not_before: LogTime,
     /// Last log time at which it may be applied.
@@ -48,12 +45,19 @@ impl Verified<Command> {
             value: command.into(),
             terms,
             signers,
-            keys: Revision(0),
         }
     }
 }
 
 impl<T> Verified<T> {
+    pub(super) const fn new(value: T, terms: Terms, signers: Vec<PublicKey>) -> Self {
+        Self {
+            value,
+            terms,
+            signers,
+        }
+    }
+
     /// What was verified.
     pub const fn get(&self) -> &T {
         &self.value
@@ -68,11 +72,6 @@ impl<T> Verified<T> {
     pub fn signers(&self) -> &[PublicKey] {
         &self.signers
     }
-
-    /// The key set in which they counted: once it has changed, they must be counted again.
-    pub const fn keys(&self) -> Revision {
-        self.keys
-    }
 }
 
 /// A command as if all who must had signed it. For [`super::preview`] only, which changes nothing.
@@ -81,158 +80,48 @@ pub(super) fn assumed(command: Command) -> Verified<Command> {
         value: command,
         terms: Terms {
             id: CommandId([0; 16]),
+            digest: Hash([0; 32]),
             not_before: LogTime(0),
             not_after: LogTime(u64::MAX),
             expected_revision: None,
         },
         signers: Vec::new(),
-        keys: Revision(0),
     }
 }
 
-/// Checks that a command was signed for this cluster, epoch and log by those whom its kind
-/// demands. `envelope` is the canonical form of a [`SignedCommand`].
-///
-/// Whoever guards the state with a lock takes the three steps one by one, and holds it for the
-/// second alone.
+/// Checks that a command is for this cluster, epoch and log, and counts those who claim to have
+/// signed it; answers those that count, in order.
 ///
 /// # Errors
-/// The first thing that is wrong.
-pub fn authorize(
+/// The first thing that does not fit.
+pub(super) fn authorized(
+    said: &Said,
     state: &State,
-    envelope: &[u8],
     stamp: Stamp,
-) -> Result<Verified<Command>, Unauthorized> {
-    Claim::read(envelope)?.count(state, stamp)?.verify()
-}
-
-/// What an envelope says. Nothing of it is checked yet.
-#[derive(Debug)]
-pub struct Claim {
-    signed: SignedCommand,
-    body: CommandBody,
-    command: Command,
-}
-
-/// A command whose claimed signers suffice, in the state in which they were counted. Whether they
-/// signed it is left to see.
-#[derive(Debug)]
-pub struct Counted {
-    unverified: Verified<Command>,
-    pae: Vec<u8>,
-    signatures: Vec<Signature>,
-}
-
-impl Claim {
-    /// Decodes an envelope.
-    ///
-    /// # Errors
-    /// It is too large, or no command in canonical form.
-    pub fn read(envelope: &[u8]) -> Result<Self, Unauthorized> {
-        if envelope.len() > ENVELOPE_BYTES_MAX {
-            return Err(malformed(format_args!(
-                "{} bytes, at most {ENVELOPE_BYTES_MAX}",
-                envelope.len()
-            )));
-        }
-        let signed = SignedCommand::from_bytes(envelope).map_err(malformed)?;
-        let detached = signed.detached.as_ref().map_or(0, Vec::len);
-        if detached > DETACHED_BYTES_MAX {
-            return Err(malformed(format_args!(
-                "{detached} bytes of arguments, at most {DETACHED_BYTES_MAX}"
-            )));
-        }
-        let (body, command) = signed.parse().map_err(malformed)?;
-        Ok(Self {
-            signed,
-            body,
-            command,
-        })
+) -> Result<Vec<PublicKey>, Unauthorized> {
+    if said.origin != state.meta().origin {
+        return Err(Unauthorized::OtherOrigin {
+            existing: state.meta().origin.clone(),
+            requested: said.origin.clone(),
+        });
     }
-
-    /// Checks that the command is for this cluster, epoch and log, and counts those who claim to
-    /// have signed it: before anything is verified, so that an outsider costs no curve arithmetic.
-    ///
-    /// # Errors
-    /// The first thing that does not fit.
-    pub fn count(self, state: &State, stamp: Stamp) -> Result<Counted, Unauthorized> {
-        let Self {
-            signed,
-            body,
-            command,
-        } = self;
-        if body.origin != state.meta().origin {
-            return Err(Unauthorized::OtherOrigin {
-                existing: state.meta().origin.clone(),
-                requested: body.origin,
-            });
-        }
-        check_cluster(state, &body, &command, stamp)?;
-        let pae = pae(COMMAND_PAYLOAD_TYPE, &signed.body);
-        if pae.len() > PAE_BYTES_MAX {
-            return Err(malformed(format_args!(
-                "{} bytes to sign, at most {PAE_BYTES_MAX}",
-                pae.len()
-            )));
-        }
-        let claimed = claimed_signers(&signed.signatures)?;
-        let signers = count(state, &command, &claimed)?;
-        let terms = Terms {
-            id: body.id,
-            not_before: body.not_before,
-            not_after: body.not_after,
-            expected_revision: body.expected_revision,
-        };
-        let unverified = Verified {
-            value: command,
-            terms,
-            signers,
-            keys: state.keys().revision,
-        };
-        Ok(Counted {
-            unverified,
-            pae,
-            signatures: signed.signatures,
-        })
-    }
-}
-
-impl Counted {
-    /// Verifies every signature, also of those that don't count. Takes time, and no state.
-    ///
-    /// # Errors
-    /// The first one that does not verify.
-    pub fn verify(self) -> Result<Verified<Command>, Unauthorized> {
-        let unverified = is_on(Mutant::SignatureUnverified);
-        for signature in self.signatures.iter().filter(|_| !unverified) {
-            verify_pae(signature, &self.pae)
-                .map_err(|BadSignature { key }| Unauthorized::BadSignature { key })?;
-        }
-        Ok(self.unverified)
-    }
+    check_cluster(state, said, stamp)?;
+    count(state, &said.command, &said.claimed)
 }
 
 /// Checks that the signers meant this cluster, in this epoch, with this history.
-fn check_cluster(
-    state: &State,
-    body: &CommandBody,
-    command: &Command,
-    stamp: Stamp,
-) -> Result<(), Unauthorized> {
+fn check_cluster(state: &State, said: &Said, stamp: Stamp) -> Result<(), Unauthorized> {
     let epoch = state.keys().epoch;
-    if epoch == Epoch(0) && !matches!(command, Command::RotateKeys(_)) {
+    if epoch == Epoch(0) && !matches!(said.command, Command::RotateKeys(_)) {
         return Err(Unauthorized::NoKeys);
     }
-    if body.epoch != epoch {
+    if said.epoch != epoch {
         return Err(Unauthorized::OtherEpoch {
             existing: epoch,
-            requested: body.epoch,
+            requested: said.epoch,
         });
     }
-    let base = Base {
-        index: body.base_index,
-        chain: body.base_chain,
-    };
+    let base = said.base;
     // Chain heads further back are not kept: a signer who names one of those is believed.
     let last = stamp.index.0.checked_sub(1);
     let fits = match last {
@@ -240,26 +129,12 @@ fn check_cluster(
         Some(last) => base.index.0 < last,
         None => false,
     };
-    if fits || (base.index.0 == 0 && base == Base::genesis(&body.origin)) {
+    if fits || (base.index.0 == 0 && base == Base::genesis(&said.origin)) {
         return Ok(());
     }
     Err(Unauthorized::OtherBase {
         requested: base.index,
     })
-}
-
-/// The keys that claim to have signed: sorted, so that there is one form, and so distinct.
-fn claimed_signers(signatures: &[Signature]) -> Result<BTreeSet<PublicKey>, Unauthorized> {
-    if signatures.len() > SIGNATURES_MAX {
-        return Err(malformed(format_args!(
-            "{} signatures, at most {SIGNATURES_MAX}",
-            signatures.len()
-        )));
-    }
-    if !signatures.is_sorted_by(|a, b| a.key < b.key) {
-        return Err(malformed("signatures stand sorted by key, each key once"));
-    }
-    Ok(signatures.iter().map(|signature| signature.key).collect())
 }
 
 /// Counts the signers that matter to the command, and checks that they suffice.
@@ -337,10 +212,4 @@ fn enough(role: Role, needed: u16, found: usize) -> Result<(), Unauthorized> {
         needed,
         found: u16::try_from(found).unwrap_or(u16::MAX),
     })
-}
-
-fn malformed(detail: impl ToString) -> Unauthorized {
-    Unauthorized::Malformed {
-        detail: detail.to_string(),
-    }
 }

@@ -3,11 +3,13 @@
 pub mod access;
 mod authorize;
 mod changes;
+mod examine;
 mod judge;
 mod react;
 
-pub use authorize::{Claim, Counted, Terms, Verified, authorize};
+pub use authorize::{Terms, Verified};
 pub use changes::Context;
+pub use examine::{Claim, Examined};
 
 pub(crate) use changes::Changes;
 pub(crate) use react::held_by;
@@ -23,8 +25,7 @@ use crate::{
 use minicbor::{Decode, Encode};
 use tidegate_mutant::{Mutant, is_on};
 
-/// Applies one log entry: `envelope` is the canonical form of a
-/// [`SignedCommand`](crate::SignedCommand), whatever it may be.
+/// Applies one log entry: what was asked, after it was examined.
 ///
 /// Every entry moves the log position and log time on (to its stamp, which the leader chose, never
 /// to anything that the command says). Beyond that a refused entry changes nothing, except that a
@@ -33,8 +34,8 @@ use tidegate_mutant::{Mutant, is_on};
 /// # Panics
 /// `stamp.index` is not the next entry, or the state follows rules newer than this build: see
 /// [`State::unknown_version`]. Nothing may go on from either.
-pub fn apply(state: &mut State, envelope: &[u8], stamp: Stamp) -> Applied {
-    match authorize(state, envelope, stamp) {
+pub fn apply(state: &mut State, asked: Examined, stamp: Stamp) -> Applied {
+    match asked.authorize(state, stamp) {
         Ok(command) => apply_verified(state, &command, stamp),
         Err(unauthorized) => {
             let context = Context::new(state, stamp);
@@ -58,17 +59,17 @@ pub fn record_membership(state: &mut State, stamp: Stamp) -> Applied {
     }
 }
 
-/// What [`apply`] would decide, without changing anything: for the door, which proposes nothing
-/// that is refused already, and for dry runs. Consequences (gates, automatic halts) are not shown.
+/// What the door asks: whether a command would spend its id if it were applied now. Whatever would
+/// not is not to be proposed, or the same bytes could be chained again and again.
 ///
 /// # Errors
-/// The refusal.
-pub fn admit(state: &State, envelope: &[u8], stamp: Stamp) -> Result<Vec<Event>, Rejection> {
-    let context = Context::new(state, stamp);
-    let command = authorize(state, envelope, stamp)?;
-    check_terms(state, &command, &context)?;
-    check_revision(state, &command)?;
-    if let Command::RaiseStateVersion(raise) = command.get()
+/// Why it would leave the state as it is.
+pub fn admit(state: &State, asked: &Examined, stamp: Stamp) -> Result<(), Rejection> {
+    asked.check(state, stamp)?;
+    let Some((command, terms)) = asked.asked() else {
+        unreachable!("what passed the check is a command");
+    };
+    if let Command::RaiseStateVersion(raise) = command
         && raise.version > STATE_VERSION
     {
         // Only the door may say this: nodes of another build would not agree.
@@ -77,7 +78,19 @@ pub fn admit(state: &State, envelope: &[u8], stamp: Stamp) -> Result<Vec<Event>,
             requested: raise.version,
         });
     }
-    decide(state, &command, &context)
+    check_terms(state, command, terms, &Context::new(state, stamp))
+}
+
+/// What [`apply`] would decide, without changing anything: for dry runs. Consequences (gates,
+/// automatic halts) are not shown.
+///
+/// # Errors
+/// The refusal.
+pub fn try_out(state: &State, asked: Examined, stamp: Stamp) -> Result<Vec<Event>, Rejection> {
+    admit(state, &asked, stamp)?;
+    let command = asked.authorize(state, stamp)?;
+    check_revision(state, &command)?;
+    decide(state, &command, &Context::new(state, stamp))
 }
 
 /// What [`apply`] would decide of a command if all who must had signed it, without changing
@@ -104,11 +117,12 @@ pub(crate) fn apply_verified(
         "the state follows newer rules than this build knows"
     );
     let context = Context::new(state, stamp);
-    if let Err(rejection) = check_terms(state, command, &context) {
+    if let Err(rejection) = check_terms(state, command.get(), command.terms(), &context) {
         return refused(record(state, &context, None, false), rejection);
     }
     let spent = Some(SpentId {
         id: command.terms().id,
+        digest: command.terms().digest,
         not_after: command.terms().not_after,
     });
     let decided = check_revision(state, command).and_then(|()| decide(state, command, &context));
@@ -168,21 +182,30 @@ fn root_is_due(state: &State, context: &Context) -> bool {
 /// be burned by whoever gets hold of an approval before its time.
 fn check_terms(
     state: &State,
-    command: &Verified<Command>,
+    command: &Command,
+    terms: &Terms,
     context: &Context,
 ) -> Result<(), Rejection> {
     let Terms {
         id,
+        digest,
         not_before,
         not_after,
         expected_revision: _,
-    } = *command.terms();
+    } = *terms;
     if let Some(spent) = state
         .spent()
         .get(&id)
         .filter(|_| !is_on(Mutant::IdForgotten))
     {
-        return Err(Rejection::AlreadyApplied { index: spent.index });
+        let index = spent.index;
+        // Whoever overheard an id could spend it on a command of their own, and what it was drawn
+        // for would be answered as if it had been applied.
+        return Err(if spent.digest == digest || is_on(Mutant::IdUnbound) {
+            Rejection::AlreadyApplied { index }
+        } else {
+            Rejection::IdOfAnother { index }
+        });
     }
     let requested = not_after.since(not_before);
     if requested > VALIDITY_MAX {
@@ -199,7 +222,7 @@ fn check_terms(
         });
     }
     let max = u64::from(state.config().limits.commands_max);
-    if state.spent().len() as u64 >= max && !is_urgent(command.get()) {
+    if state.spent().len() as u64 >= max && !is_urgent(command) {
         return Err(Rejection::LimitReached {
             what: "command ids of the last seven days".to_owned(),
             max,

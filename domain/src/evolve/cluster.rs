@@ -37,11 +37,21 @@ pub(super) fn entry_recorded(
     if carries_root {
         meta.last_root = Some(index);
     }
-    if let Some(SpentId { id, not_after }) = spent {
+    if let Some(SpentId {
+        id,
+        not_after,
+        digest,
+    }) = spent
+    {
         if state.spent.contains(&id) {
             return Err(Inconsistent::Conflict("the command id is spent"));
         }
-        state.spent.insert(id, Spent { index, not_after });
+        let spent = Spent {
+            index,
+            not_after,
+            digest,
+        };
+        state.spent.insert(id, spent);
         state.derived.spent_by_end.insert((not_after, id));
     }
     forget_expired(state, time);

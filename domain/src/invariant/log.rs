@@ -27,7 +27,7 @@ pub(super) fn nothing_is_applied_twice(t: &Transition<'_>) -> Result<(), Violati
         return ensure(false, "LOG-1", || "the entry was not recorded".to_owned());
     };
     match spent {
-        Some(SpentId { id, not_after }) => {
+        Some(SpentId { id, not_after, .. }) => {
             let fresh = !t.before.spent().contains(id);
             let kept = t.after.spent().contains(id) && *not_after >= t.after.meta().time;
             ensure(fresh && kept, "LOG-2", || {

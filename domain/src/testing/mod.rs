@@ -22,7 +22,7 @@ pub use script::Step;
 
 use crate::{
     apply::{
-        Applied, Outcome, Stamp, Verified,
+        Applied, Examined, Outcome, Stamp, Verified,
         access::{Demand, demand},
         apply, apply_verified,
     },
@@ -174,7 +174,7 @@ impl Fleet {
     /// Applies bytes as the next entry, whatever they are.
     pub fn apply(&mut self, envelope: &[u8]) -> &Applied {
         let stamp = self.stamp();
-        let applied = apply(&mut self.state, envelope, stamp);
+        let applied = apply(&mut self.state, Examined::of(envelope), stamp);
         let mut chain = blake3::Hasher::new_derive_key("tidegate 2026-11 test chain v1");
         chain.update(&self.chain.0).update(envelope);
         self.chain = Hash(chain.finalize().into());

@@ -6,7 +6,7 @@ use crate::{
     config::{ClusterConfig, Member},
     guard::{HoldKey, HoldKind, RecoveryImage, RegionPolicy, Scope, StopCovers, StopScope},
     id::{
-        Epoch, Hash, Index, Millis, NodeId, Pseudonym, ReleaseName, Revision, RolloutId,
+        CommandId, Epoch, Hash, Index, Millis, NodeId, Pseudonym, ReleaseName, Revision, RolloutId,
         SecurityVersion, SessionId, SignatureBytes, StateVersion, StopId, VariantId, WaveIndex,
     },
     key::{ProposedRole, Role},
@@ -485,7 +485,7 @@ impl Fleet {
     fn hostile(&mut self, command: Command, dice: &mut Dice) -> Vec<u8> {
         let mut proposal = self.proposal(command);
         let mut signers = self.signers(&proposal.command);
-        match dice.roll(16) {
+        match dice.roll(17) {
             0 => proposal.origin = "elsewhere.example".to_owned(),
             1 => proposal.epoch = Epoch(proposal.epoch.0 + 1),
             2 => proposal.epoch = Epoch(proposal.epoch.0.saturating_sub(1)),
@@ -501,7 +501,11 @@ impl Fleet {
                 signers = self.some_keys(role, dice);
             }
             11 => return self.replayed(dice),
-            12 => return (0..dice.roll(80)).map(|_| dice.small(255)).collect(),
+            12 => {
+                let spent: Vec<CommandId> = self.state.spent().iter().map(|(id, _)| *id).collect();
+                proposal.id = dice.pick(&spent).copied().unwrap_or(proposal.id);
+            }
+            13 => return (0..dice.roll(80)).map(|_| dice.small(255)).collect(),
             _ => return mutated(seal(&proposal, &signers.iter().collect::<Vec<_>>()), dice),
         }
         seal(&proposal, &signers.iter().collect::<Vec<_>>()).to_bytes()

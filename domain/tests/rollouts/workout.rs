@@ -10,7 +10,7 @@ use tidegate_domain::{
     apply::{Terms, Verified},
     command::*,
     gate::FAILURE_RATE_DEFAULT,
-    id::{CommandId, LogTime, Millis},
+    id::{CommandId, Hash, LogTime, Millis},
     plan,
     tally::TallyKey,
     testing::{apply_authorized, reason},
@@ -55,6 +55,7 @@ fn nothing_happens_before_the_wake_up(world: &World) {
     };
     let terms = Terms {
         id: CommandId([0xff; 16]),
+        digest: Hash([0; 32]),
         not_before: before,
         not_after: before,
         expected_revision: None,

@@ -1,104 +1,102 @@
 //! The door: what is not proposed at all.
 //!
 //! Nobody's word is needed for that: `apply` checks every command again, on every node. The door
-//! keeps the log free of what was never authorized, so that nobody can fill it, and answers
-//! repeated commands from what is known.
+//! keeps the log free of what would leave the state as it is and spend no id, so that nobody can
+//! fill it with the same bytes again and again, and answers repeated commands from what is known.
 
-use tidegate_domain::apply::{Claim, Verified, authorize, is_urgent};
-use tidegate_domain::id::{Index, LogTime};
-use tidegate_domain::rejection::Unauthorized;
-use tidegate_domain::{Command, Rejection, Stamp, State, admit};
+use std::io;
+
+use tidegate_domain::apply::{Claim, is_urgent};
+use tidegate_domain::id::{CommandId, Hash, Index, LogTime};
+use tidegate_domain::{Command, Rejection, Unauthorized, admit};
+use tidegate_mutant::{Mutant, is_on};
+use tidegate_runtime::blocking;
 
 use crate::storage::StateStore;
+use crate::types::Envelope;
+
+/// Most signatures that are verified where they are looked at: some 100 µs of work. More of them go
+/// to the threads for such work.
+const SIGNATURES_AT_ONCE_MAX: usize = 4;
 
 /// What is to be done with a command that arrives.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// It is to be proposed; whatever comes of it is recorded.
-    Propose {
-        /// It stops harm, and is let in for longer than others when room runs out.
-        urgent: bool,
-    },
+    /// It is to be proposed; whatever comes of it is recorded, once.
+    Propose(Ask),
     /// It was applied before, as this entry.
     Applied(Index),
-    /// It is no command, is not signed by whom its kind demands, or asks for rules that this build
-    /// does not know (nodes of other builds might not agree).
+    /// It is no command, is not signed by whom its kind demands, or could not be applied now.
     Refused(Box<Rejection>),
 }
 
-/// Looks at a command as the state sees it at log time `now`. Takes the time that its signatures
-/// take, but keeps nobody else from the state meanwhile.
-pub(super) fn examine(store: &StateStore, command: &[u8], now: u64) -> Admission {
-    let now = LogTime(now);
-    let admitted = verify(store, command, now).and_then(|verified| {
-        store.read_next(now, |state, stamp| {
-            admission(state, stamp, command, &verified)
-        })
-    });
-    admitted.unwrap_or_else(|unauthorized| Admission::Refused(Box::new(unauthorized.into())))
+/// A command that is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ask {
+    pub(super) id: CommandId,
+    /// Digest of what was signed under the id.
+    pub(super) digest: Hash,
+    /// It stops harm, and is let in for longer than others when room runs out.
+    pub(super) urgent: bool,
+    /// It moves log time on, which only the leader's own ticker is in a hurry to do.
+    pub(super) tick: bool,
 }
 
-fn verify(
+/// Looks at a command as the state sees it at log time `now`, and verifies its signatures if nobody
+/// has. An outsider costs no curve arithmetic.
+///
+/// # Errors
+/// The node is shutting down.
+pub(super) async fn examine(
     store: &StateStore,
-    command: &[u8],
-    now: LogTime,
-) -> Result<Verified<Command>, Unauthorized> {
-    let claim = Claim::read(command)?;
-    let counted = store.read_next(now, |state, stamp| claim.count(state, stamp))?;
-    counted.verify()
+    command: &Envelope,
+    now: u64,
+) -> io::Result<Admission> {
+    let now = LogTime(now);
+    let examined = if command.is_examined() {
+        command.take_examined()
+    } else {
+        let claim = Claim::read(command.bytes()).and_then(|claim| {
+            store.read_next(now, |state, stamp| claim.check(state, stamp))?;
+            Ok(claim)
+        });
+        let claim = match claim {
+            Ok(claim) => claim,
+            Err(unauthorized) => return Ok(Admission::Refused(Box::new(unauthorized.into()))),
+        };
+        if claim.signatures() <= SIGNATURES_AT_ONCE_MAX {
+            claim.verify()
+        } else {
+            blocking(move || claim.verify()).await?
+        }
+    };
+    let admitted = store.read_next(now, |state, stamp| admit(state, &examined, stamp));
+    let ask = examined.asked().map(|(command, terms)| Ask {
+        id: terms.id,
+        digest: terms.digest,
+        urgent: is_urgent(command),
+        tick: matches!(command, Command::Tick(_)),
+    });
+    command.put_examined(examined);
+    Ok(match admitted {
+        Err(Rejection::OutsideValidity { .. }) if is_on(Mutant::ExpiredChained) => {
+            Admission::Propose(ask.expect("what is over is a command"))
+        }
+        Ok(()) => Admission::Propose(ask.expect("only a command is admitted")),
+        Err(Rejection::AlreadyApplied { index }) => Admission::Applied(index),
+        Err(rejection) => Admission::Refused(Box::new(rejection)),
+    })
 }
 
-/// What is to be done with a command that was verified a moment ago, in this state or in one before
-/// it.
-fn admission(
-    state: &State,
-    stamp: Stamp,
-    command: &[u8],
-    verified: &Verified<Command>,
-) -> Result<Admission, Unauthorized> {
-    if state.keys().revision != verified.keys() {
-        // Keys have changed meanwhile: rare enough to do all of it under the lock.
-        authorize(state, command, stamp)?;
-    }
-    if let Some(spent) = state.spent().get(&verified.terms().id) {
-        return Ok(Admission::Applied(spent.index));
-    }
-    if matches!(verified.get(), Command::RaiseStateVersion(_))
-        && let Err(rejection @ Rejection::BadStateVersion { .. }) = admit(state, command, stamp)
-    {
-        return Ok(Admission::Refused(Box::new(rejection)));
-    }
-    let urgent = is_urgent(verified.get());
-    Ok(Admission::Propose { urgent })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tidegate_domain::command::{RegisterVariant, RevokeKey, seal};
-    use tidegate_domain::key::Role;
-    use tidegate_domain::testing::{Fleet, reason, traits};
-
-    #[test]
-    fn a_key_that_is_revoked_while_its_signature_is_verified_counts_no_more() {
-        let mut fleet = Fleet::new();
-        let proposal = fleet.proposal(RegisterVariant {
-            traits: traits("m1/r1/eu/none"),
-        });
-        let signer = fleet.keys.key(Role::Operator, 0).clone();
-        let command = seal(&proposal, &[&signer]).to_bytes();
-        let verified = authorize(&fleet.state, &command, fleet.stamp()).unwrap();
-        let looked = |fleet: &Fleet| admission(&fleet.state, fleet.stamp(), &command, &verified);
-        assert_eq!(looked(&fleet), Ok(Admission::Propose { urgent: false }));
-        fleet.accept(RevokeKey {
-            key: fleet.keys.public(Role::Operator, 0),
-            strand: true,
-            reason: reason(),
-        });
-        let refused = looked(&fleet).unwrap_err();
-        assert!(
-            matches!(refused, Unauthorized::TooFewSignatures { found: 0, .. }),
-            "{refused:?}"
-        );
-    }
+/// Whether a refusal stands whatever happened since at a leader that this node has not heard of.
+pub(super) const fn is_for_good(refusal: &Rejection) -> bool {
+    matches!(
+        refusal,
+        Rejection::Unauthorized(
+            Unauthorized::Malformed { .. }
+                | Unauthorized::BadSignature { .. }
+                | Unauthorized::OtherOrigin { .. }
+        ) | Rejection::IdOfAnother { .. }
+            | Rejection::ValidityTooLong { .. }
+    )
 }

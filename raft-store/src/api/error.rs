@@ -1,5 +1,6 @@
 //! Every error's gRPC status: the one place where refusals of the API get their wire form.
 
+use tidegate_domain::Rejection;
 use tidegate_proto::{Effect, Refusal, WireError};
 use tonic::Status;
 
@@ -12,7 +13,10 @@ impl From<ProposeError> for WireError {
             ProposeError::TooLarge { .. } => Self::refused(Refusal::TooLarge, message),
             ProposeError::Overloaded { .. } => Self::refused(Refusal::Overloaded, message),
             ProposeError::NoRoom(_) => Self::refused(Refusal::DiskFull, message),
-            ProposeError::AtTheDoor(_) => Self::refused(Refusal::Unauthorized, message),
+            ProposeError::AtTheDoor(rejection) => match *rejection {
+                Rejection::Unauthorized(_) => Self::refused(Refusal::Unauthorized, message),
+                _ => Self::refused(Refusal::NotAllowed, message),
+            },
             ProposeError::OutcomeLost { .. } => Self::unknown(Refusal::Internal, message),
             ProposeError::NotLeader { leader } => {
                 Self::refused(Refusal::NotLeader, message).with_leader(leader)

@@ -11,14 +11,20 @@
 //! | `admin` | the `Admin` service |
 //! | `status` | what a node says of itself |
 //! | `door` | what is not proposed at all |
+//! | `slots` | how much may be under way at once |
+//! | `in_flight` | what is under way, each command once |
+//! | `proposer` | sees what was let in to its end |
 //! | `error` | every error's gRPC status |
 
 pub(crate) mod admin;
 pub(crate) mod audit;
 mod door;
 mod error;
+mod in_flight;
 mod paced;
+mod proposer;
 mod read;
+mod slots;
 mod status;
 pub(crate) mod store;
 mod watch;

@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft_rt::watch::WatchReceiver;
 use tidegate_domain::command::ENVELOPE_BYTES_MAX;
 use tidegate_domain::id::{Incarnation, Index};
 use tidegate_domain::{Outcome, Rejection, canonical};
 use tidegate_proto::{Effect, Refusal, WireError};
 use tidegate_runtime::{Clock, blocking};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::mpsc;
 
 use super::ReadIndexes;
-use super::door::{Admission, examine};
+use super::door::{Admission, Ask, examine, is_for_good};
+use super::in_flight::{InFlight, Place, Ticket, Written};
+use super::proposer::{Job, Proposer};
+use super::slots::{Slot, Slots};
 use crate::config::NodeLimits;
 use crate::group::{Group, Leader};
 use crate::network::clocks::PeerClocks;
@@ -21,7 +24,7 @@ use crate::network::message::{Call, Reply};
 use crate::network::peer::{Peer, PeerError};
 use crate::room::{NoRoom, Room};
 use crate::storage::{StateError, StateStore};
-use crate::types::{Applied, Proposal};
+use crate::types::Envelope;
 
 /// First pause before a proposal is tried again, in the time of an election.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -107,8 +110,9 @@ struct Inner {
     reads: ReadIndexes,
     clock: Arc<dyn Clock>,
     clocks: Arc<PeerClocks>,
-    room: Arc<Room>,
-    in_flight: Semaphore,
+    slots: Slots,
+    in_flight: InFlight,
+    jobs: mpsc::UnboundedSender<Job>,
     limits: NodeLimits,
 }
 
@@ -117,7 +121,15 @@ enum Passed {
     /// It was applied before.
     Known(Proposed),
     /// It is to be proposed.
-    In { urgent: bool },
+    In(Ask),
+}
+
+/// Whose command it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    Client,
+    /// This node's own ticker.
+    Ticker,
 }
 
 /// What the attempts so far leave open.
@@ -129,6 +141,7 @@ struct Attempts {
 }
 
 impl Writes {
+    /// Starts the task that proposes; it ends when the last clone is dropped.
     pub(crate) fn new(
         group: Arc<Group>,
         state: StateStore,
@@ -138,28 +151,37 @@ impl Writes {
         room: Arc<Room>,
         limits: NodeLimits,
     ) -> Self {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let proposer = Proposer {
+            group: Arc::clone(&group),
+            incarnation: state.incarnation(),
+            clock: Arc::clone(&clock),
+            clocks: Arc::clone(&clocks),
+            room,
+        };
+        tokio::spawn(proposer.run(queue));
         Self(Arc::new(Inner {
             group,
             state,
             reads,
             clock,
             clocks,
-            room,
-            in_flight: Semaphore::new(limits.proposals_in_flight_max),
+            slots: Slots::new(limits.proposals_in_flight_max),
+            in_flight: InFlight::default(),
+            jobs,
             limits,
         }))
     }
 
-    /// Proposals on this node that wait for their outcome.
+    /// Commands that this node proposed as leader and that wait to be applied.
     pub(crate) fn in_flight(&self) -> usize {
-        let free = self.0.in_flight.available_permits();
-        self.0.limits.proposals_in_flight_max.saturating_sub(free)
+        self.0.in_flight.len()
     }
 
     /// Commits a command: here if this node leads, else at the leader. Elections are waited for,
     /// and the command is tried again, which is safe since its id is applied at most once.
     pub(crate) async fn propose(&self, command: Bytes) -> Result<Proposed, ProposeError> {
-        let _slot = self.admit(&command)?;
+        let command = sized(command)?;
         let waited = self.0.limits.request_timeout;
         let mut attempts = Attempts::default();
         let result = tokio::time::timeout(waited, self.attempt(&command, &mut attempts)).await;
@@ -176,33 +198,33 @@ impl Writes {
 
     /// Commits a command that another node forwarded to this one as leader.
     pub(crate) async fn as_leader(&self, command: Bytes) -> Result<Proposed, ProposeError> {
-        let _slot = self.admit(&command)?;
+        self.commit_in_time(command, Asker::Client).await
+    }
+
+    /// Commits a tick of this node's own.
+    pub(crate) async fn tick(&self, command: Bytes) -> Result<Proposed, ProposeError> {
+        self.commit_in_time(command, Asker::Ticker).await
+    }
+
+    async fn commit_in_time(&self, command: Bytes, asker: Asker) -> Result<Proposed, ProposeError> {
+        let command = sized(command)?;
         let waited = self.0.limits.request_timeout;
         let mut attempts = Attempts::default();
-        tokio::time::timeout(waited, self.commit(&command, &mut attempts))
+        tokio::time::timeout(waited, self.commit(&command, asker, &mut attempts))
             .await
             .unwrap_or(Err(ProposeError::NoLeader { waited }))
             .map_err(|error| attempts.settle(error))
     }
 
-    fn admit(&self, command: &Bytes) -> Result<SemaphorePermit<'_>, ProposeError> {
-        if command.len() > ENVELOPE_BYTES_MAX {
-            return Err(ProposeError::TooLarge { len: command.len() });
-        }
-        let max = self.0.limits.proposals_in_flight_max;
-        let slot = self.0.in_flight.try_acquire();
-        slot.map_err(|_| ProposeError::Overloaded { max })
-    }
-
     async fn attempt(
         &self,
-        command: &Bytes,
+        command: &Envelope,
         attempts: &mut Attempts,
     ) -> Result<Proposed, ProposeError> {
         let mut pause = FIRST_PAUSE;
         loop {
             let result = match self.0.group.leader() {
-                Leader::Me => self.commit(command, attempts).await,
+                Leader::Me => self.commit(command, Asker::Client, attempts).await,
                 Leader::Other(peer, _) => self.forward(&peer, command, attempts).await,
                 Leader::Unknown => Err(ProposeError::NotLeader { leader: None }),
             };
@@ -218,94 +240,116 @@ impl Writes {
     /// One attempt on this node, if it leads.
     async fn commit(
         &self,
-        command: &Bytes,
+        command: &Envelope,
+        asker: Asker,
         attempts: &mut Attempts,
     ) -> Result<Proposed, ProposeError> {
-        let Inner {
-            group,
-            clock,
-            clocks,
-            room,
-            ..
-        } = &*self.0;
-        let voters = group.voters();
-        let stamp_ms = clocks.stamp(group.me, &voters, clock.as_ref());
-        let urgent = match self.pass_door(command, stamp_ms).await? {
-            Passed::Known(known) => return Ok(known),
-            Passed::In { urgent } => urgent,
-        };
-        let _kept = room
-            .promise(command.len(), urgent, (group.me, &voters))
-            .map_err(ProposeError::NoRoom)?;
-        let proposal = Proposal {
-            stamp_ms,
-            command: command.clone(),
-        };
-        let before = std::mem::replace(&mut attempts.unknown, true);
-        match group.raft.client_write(proposal).await {
-            Ok(response) => self.proposed(response.data).await,
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
-                // Refused before it was appended.
-                attempts.unknown = before;
-                Err(ProposeError::NotLeader {
-                    leader: group.leader_address(),
-                })
-            }
-            Err(RaftError::APIError(error)) => Err(ProposeError::Unknown {
-                reason: error.to_string(),
-            }),
-            Err(RaftError::Fatal(fatal)) => Err(ProposeError::Stopped(fatal.to_string())),
+        let before = attempts.unknown;
+        loop {
+            let ask = match self.pass_door(command).await? {
+                Passed::Known(known) => return Ok(known),
+                Passed::In(ask) => ask,
+            };
+            // A tick is in a hurry when the leader's own ticker says so: from anybody else it is
+            // one more command.
+            let urgent = ask.urgent && (!ask.tick || asker == Asker::Ticker);
+            let written = match self.0.in_flight.take_place(ask.id, ask.digest) {
+                Place::First(ticket, written) => {
+                    self.start(command, ticket, urgent)?;
+                    written
+                }
+                Place::Same(written) => written,
+                Place::Other(written) => {
+                    // Once the other one is settled, the door knows what the id was spent on.
+                    drop(written.await);
+                    continue;
+                }
+            };
+            attempts.unknown = true;
+            return match written.await {
+                Ok(Written::Applied(proposed)) => self.first_time(proposed).await,
+                Ok(Written::NotAppended(error)) => {
+                    attempts.unknown = before;
+                    Err(error)
+                }
+                Ok(Written::Unknown(error)) => Err(error),
+                Err(_) => Err(ProposeError::Stopped("shutting down".to_owned())),
+            };
         }
     }
 
+    fn start(&self, command: &Envelope, ticket: Ticket, urgent: bool) -> Result<(), ProposeError> {
+        let slot = self.0.slots.take(urgent)?;
+        let job = Job {
+            command: command.clone(),
+            urgent,
+            ticket,
+            slot,
+        };
+        let stopped = |_| ProposeError::Stopped("shutting down".to_owned());
+        self.0.jobs.send(job).map_err(stopped)
+    }
+
     /// Refuses what is not to be proposed, and answers what was applied before.
-    async fn pass_door(&self, command: &Bytes, stamp_ms: u64) -> Result<Passed, ProposeError> {
-        let mut admission = self.examine(command, stamp_ms).await?;
-        if matches!(admission, Admission::Refused(_)) {
-            // A new leader may not have applied yet what makes the command good.
-            self.0
-                .reads
-                .confirm()
-                .await
-                .map_err(|_| ProposeError::NotLeader {
-                    leader: self.0.group.leader_address(),
-                })?;
-            admission = self.examine(command, stamp_ms).await?;
+    async fn pass_door(&self, command: &Envelope) -> Result<Passed, ProposeError> {
+        let mut confirmed = false;
+        if !self.has_applied_what_it_found() {
+            // Until then the same command may stand in the log, and not be known yet.
+            self.confirm().await?;
+            confirmed = true;
+        }
+        let mut admission = self.examine(command).await?;
+        if let Admission::Refused(rejection) = &admission
+            && !confirmed
+            && !is_for_good(rejection)
+        {
+            // Another node may lead by now, and know what makes the command good.
+            self.confirm().await?;
+            admission = self.examine(command).await?;
         }
         match admission {
-            Admission::Propose { urgent } => Ok(Passed::In { urgent }),
+            Admission::Propose(ask) => Ok(Passed::In(ask)),
             Admission::Applied(index) => self.recall(index).await.map(Passed::Known),
             Admission::Refused(rejection) => Err(ProposeError::AtTheDoor(rejection)),
         }
     }
 
-    async fn examine(&self, command: &Bytes, stamp_ms: u64) -> Result<Admission, ProposeError> {
-        let (store, command) = (self.0.state.clone(), command.clone());
-        // Signatures take their time: not on the executor's threads.
-        blocking(move || examine(&store, &command, stamp_ms))
-            .await
-            .map_err(|error| ProposeError::Stopped(error.to_string()))
+    /// Whether this leader has applied an entry of its own term, and so all that it found in its
+    /// log when it began to lead.
+    fn has_applied_what_it_found(&self) -> bool {
+        let applied = self.0.state.position().applied;
+        let metrics = self.0.group.raft.metrics();
+        let term = metrics.borrow_watched().current_term;
+        applied.is_some_and(|applied| applied.leader_id.term == term)
     }
 
-    async fn proposed(&self, applied: Applied) -> Result<Proposed, ProposeError> {
-        let Applied::Chained { index, outcome, .. } = applied else {
-            return Err(ProposeError::Stopped(
-                "a command was applied as a blank".to_owned(),
-            ));
-        };
-        let index = Index(index);
-        // Two attempts with one command may both stand in the log; only the first was applied.
-        if let Ok(Outcome::Rejected(Rejection::AlreadyApplied { index })) =
-            canonical::decode(&outcome)
-        {
-            return self.recall(index).await;
-        }
-        Ok(Proposed {
-            index,
-            outcome,
-            duplicate: false,
-            incarnation: self.incarnation(),
+    async fn confirm(&self) -> Result<(), ProposeError> {
+        let confirmed = self.0.reads.confirm().await;
+        confirmed.map_err(|_| ProposeError::NotLeader {
+            leader: self.0.group.leader_address(),
         })
+    }
+
+    async fn examine(&self, command: &Envelope) -> Result<Admission, ProposeError> {
+        let Inner {
+            group,
+            clock,
+            clocks,
+            state,
+            ..
+        } = &*self.0;
+        let now = clocks.stamp(group.me, &group.voters(), clock.as_ref());
+        let examined = examine(state, command, now).await;
+        examined.map_err(|error| ProposeError::Stopped(error.to_string()))
+    }
+
+    /// The outcome of the entry that was applied first: after a change of leaders two attempts with
+    /// one command may both stand in the log.
+    async fn first_time(&self, proposed: Proposed) -> Result<Proposed, ProposeError> {
+        match canonical::decode(&proposed.outcome) {
+            Ok(Outcome::Rejected(Rejection::AlreadyApplied { index })) => self.recall(index).await,
+            _ => Ok(proposed),
+        }
     }
 
     /// What came of a command that was applied as entry `index`.
@@ -325,23 +369,20 @@ impl Writes {
             index,
             outcome: canonical::encode(&body.applied.outcome).into(),
             duplicate: true,
-            incarnation: self.incarnation(),
+            incarnation: self.0.state.incarnation(),
         })
-    }
-
-    fn incarnation(&self) -> Incarnation {
-        self.0.state.incarnation()
     }
 
     /// One attempt at the leader.
     async fn forward(
         &self,
         peer: &Peer,
-        command: &Bytes,
+        command: &Envelope,
         attempts: &mut Attempts,
     ) -> Result<Proposed, ProposeError> {
+        let _slot = self.slot_to_forward(command).await?;
         let before = std::mem::replace(&mut attempts.unknown, true);
-        let call = Call::Propose(command.clone());
+        let call = Call::Propose(command.bytes().clone());
         let error = match peer.call(&call, self.0.limits.request_timeout).await {
             Ok(Reply::Proposed(proposed)) => return Ok(proposed),
             Ok(other) => WireError::unknown(Refusal::Internal, format!("unexpected {other:?}")),
@@ -358,6 +399,30 @@ impl Writes {
         }
         Err(ProposeError::ByLeader(error))
     }
+
+    /// A slot of this node's own while the leader is asked. Those that are kept for what stops harm
+    /// are given to nothing that only claims to.
+    async fn slot_to_forward(&self, command: &Envelope) -> Result<Slot, ProposeError> {
+        let full = match self.0.slots.take(false) {
+            Ok(slot) => return Ok(slot),
+            Err(full) => full,
+        };
+        match self.examine(command).await? {
+            Admission::Propose(Ask {
+                urgent: true,
+                tick: false,
+                ..
+            }) => self.0.slots.take(true),
+            Admission::Propose(_) | Admission::Applied(_) | Admission::Refused(_) => Err(full),
+        }
+    }
+}
+
+fn sized(command: Bytes) -> Result<Envelope, ProposeError> {
+    if command.len() > ENVELOPE_BYTES_MAX {
+        return Err(ProposeError::TooLarge { len: command.len() });
+    }
+    Ok(command.into())
 }
 
 impl Attempts {

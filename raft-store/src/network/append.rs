@@ -228,7 +228,7 @@ mod tests {
             log_id: log_id(index),
             payload: EntryPayload::Normal(Proposal {
                 stamp_ms: index,
-                command: Bytes::new(),
+                command: Bytes::new().into(),
             }),
         };
         let entries: Vec<Entry> = (0..20).map(entry).collect();

@@ -29,7 +29,7 @@ fn calls() -> Vec<Call> {
             log_id: log_id(4, 11),
             payload: EntryPayload::Normal(Proposal {
                 stamp_ms: 1_800_000_000_000,
-                command: Bytes::from_static(b"command"),
+                command: Bytes::from_static(b"command").into(),
             }),
         },
     ];

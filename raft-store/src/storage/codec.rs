@@ -209,7 +209,7 @@ impl Record for Proposal {
 
     fn encode(&self, out: &mut Encoder<Vec<u8>>) -> Result<(), encode::Error<Infallible>> {
         let Self { stamp_ms, command } = self;
-        out.array(2)?.u64(*stamp_ms)?.bytes(command)?.ok()
+        out.array(2)?.u64(*stamp_ms)?.bytes(command.bytes())?.ok()
     }
 
     fn decode(from: &mut Decoder<'_>) -> Result<Self, decode::Error> {
@@ -217,7 +217,7 @@ impl Record for Proposal {
         let stamp_ms = from.u64()?;
         Ok(Self {
             stamp_ms,
-            command: Bytes::copy_from_slice(from.bytes()?),
+            command: Bytes::copy_from_slice(from.bytes()?).into(),
         })
     }
 }

@@ -22,7 +22,7 @@ fn membership() -> Membership {
 fn proposal() -> Proposal {
     Proposal {
         stamp_ms: 1_790_000_000_000,
-        command: Bytes::from_static(b"signed command"),
+        command: Bytes::from_static(b"signed command").into(),
     }
 }
 
@@ -134,7 +134,7 @@ proptest! {
         term: u64,
         index: u64,
     ) {
-        let proposal = Proposal { stamp_ms, command: command.into() };
+        let proposal = Proposal { stamp_ms, command: Bytes::from(command).into() };
         let entry = Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(proposal) };
         prop_assert_eq!(from_bytes::<Entry>(&to_bytes(&entry)).unwrap(), entry);
     }

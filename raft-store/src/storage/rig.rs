@@ -128,6 +128,7 @@ impl Rig {
     /// Applies whatever bytes a leader might propose.
     pub(super) fn propose(&mut self, command: Bytes) -> Applied {
         let stamp_ms = self.fleet.now.0;
+        let command = command.into();
         self.apply(EntryPayload::Normal(Proposal { stamp_ms, command }))
     }
 

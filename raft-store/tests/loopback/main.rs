@@ -4,6 +4,7 @@
 
 mod audit;
 mod cluster;
+mod door;
 mod full_disk;
 mod proxy;
 mod reach;

@@ -123,7 +123,7 @@ async fn nobody_cosigns_a_time_that_no_honest_leader_stamps() {
     let command = cluster.variant(1);
     let proposal = Proposal {
         stamp_ms: SystemClock.wall().0.saturating_add_signed(TEN_MINUTES_MS),
-        command: command.to_bytes().into(),
+        command: bytes::Bytes::from(command.to_bytes()).into(),
     };
     let raft = cluster.node(leader).raft();
     raft.client_write(proposal).await.unwrap();

@@ -117,7 +117,7 @@ pub(super) fn weight(entry: &Entry) -> usize {
     OVERHEAD
         + match &entry.payload {
             EntryPayload::Blank => 0,
-            EntryPayload::Normal(proposal) => proposal.command.len(),
+            EntryPayload::Normal(proposal) => proposal.command.bytes().len(),
             EntryPayload::Membership(membership) => 128 * membership.nodes().count(),
         }
 }

@@ -28,7 +28,7 @@ fn log_id(index: u64) -> LogId {
 
 /// An entry whose content says which it is.
 fn entry(index: u64, bytes: usize) -> Entry {
-    let command = Bytes::from(vec![index as u8; bytes]);
+    let command = Bytes::from(vec![index as u8; bytes]).into();
     Entry {
         log_id: log_id(index),
         payload: EntryPayload::Normal(Proposal {
@@ -71,7 +71,12 @@ async fn indices(log: &mut LogStore, range: Range<u64>) -> Vec<u64> {
             panic!("{found:?}")
         };
         assert_eq!(*stamp_ms, found.log_id.index);
-        assert!(command.iter().all(|byte| *byte == found.log_id.index as u8));
+        assert!(
+            command
+                .bytes()
+                .iter()
+                .all(|byte| *byte == found.log_id.index as u8)
+        );
     }
     entries.iter().map(|entry| entry.log_id.index).collect()
 }

@@ -95,8 +95,9 @@ impl Core {
             EntryPayload::Blank => return Ok((Applied::Blank, None)),
             EntryPayload::Normal(proposal) => {
                 let stamp = self.stamp(LogTime(proposal.stamp_ms));
-                let came = apply(&mut self.state, &proposal.command, stamp);
-                (Asked::command(proposal.command.clone()), came)
+                let command = &proposal.command;
+                let came = apply(&mut self.state, command.take_examined(), stamp);
+                (Asked::command(command.bytes().clone()), came)
             }
             EntryPayload::Membership(membership) => {
                 self.membership = StoredMembership::new(Some(*log_id), membership.clone());

@@ -2,22 +2,25 @@
 
 use std::io;
 
+use futures::future::try_join_all;
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 use tidegate_mutant::{Mutant, is_on};
-use tidegate_runtime::blocking;
+use tidegate_runtime::{blocking, processors};
 
 use super::StateStore;
 use crate::storage::snapshot::{self, SnapshotData};
 use crate::types::{
-    Entry, EntryPayload, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
+    Entry, EntryPayload, Envelope, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
 
 /// Most entries in one transaction: bounds how long readers of the state wait.
 const BATCH_ENTRIES_MAX: usize = 1_024;
 /// Most bytes of commands in one transaction.
 const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Fewest commands that are worth a thread of their own to examine them.
+const SHARE_MIN: usize = 4;
 
 impl RaftStateMachine<TypeConfig> for StateStore {
     type SnapshotData = SnapshotData;
@@ -42,7 +45,7 @@ impl RaftStateMachine<TypeConfig> for StateStore {
                 };
                 let (entry, responder): (Entry, _) = next?;
                 if let EntryPayload::Normal(proposal) = &entry.payload {
-                    bytes += proposal.command.len();
+                    bytes += proposal.command.bytes().len();
                 }
                 batch.push(entry);
                 waiting.push(responder);
@@ -50,6 +53,7 @@ impl RaftStateMachine<TypeConfig> for StateStore {
             if batch.is_empty() {
                 break;
             }
+            examine(&batch).await?;
             let store = self.clone();
             let applied = blocking(move || store.apply(&batch)).await??;
             for (responder, applied) in waiting.into_iter().zip(applied) {
@@ -79,6 +83,28 @@ impl RaftStateMachine<TypeConfig> for StateStore {
         let snapshot = self.build_snapshot().await?;
         Ok(snapshot.meta.last_log_id.is_some().then_some(snapshot))
     }
+}
+
+/// Examines the commands of a batch that this node has not examined yet, on all processors, before
+/// anybody waits for their turn. On a leader the door has done it.
+async fn examine(batch: &[Entry]) -> io::Result<()> {
+    let unexamined = batch.iter().filter_map(|entry| match &entry.payload {
+        EntryPayload::Normal(proposal) => Some(&proposal.command),
+        EntryPayload::Blank | EntryPayload::Membership(_) => None,
+    });
+    let unexamined: Vec<Envelope> = unexamined
+        .filter(|command| !command.is_examined())
+        .cloned()
+        .collect();
+    if unexamined.is_empty() {
+        return Ok(());
+    }
+    let share = unexamined.len().div_ceil(processors()).max(SHARE_MIN);
+    let shares = unexamined.chunks(share).map(|commands| {
+        let commands = commands.to_vec();
+        blocking(move || commands.iter().for_each(Envelope::examine))
+    });
+    try_join_all(shares).await.map(drop)
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for StateStore {

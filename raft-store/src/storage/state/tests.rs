@@ -58,7 +58,7 @@ fn every_command_and_membership_is_one_entry_of_one_chain() {
             );
             match (&body.asked, &raft.payload) {
                 (Asked::Command(found), EntryPayload::Normal(proposed)) => {
-                    assert_eq!(*found, proposed.command);
+                    assert_eq!(found, proposed.command.bytes());
                 }
                 (Asked::Membership(found), EntryPayload::Membership(asked)) => {
                     assert_eq!(found, asked);
@@ -278,7 +278,7 @@ fn a_full_disk_stops_the_state_and_loses_nothing_synced() {
         let stop = (0..100).find_map(|n| {
             let proposal = crate::types::Proposal {
                 stamp_ms: n,
-                command: filler.clone(),
+                command: filler.clone().into(),
             };
             let entry = crate::storage::rig::entry(n + 9, EntryPayload::Normal(proposal));
             rig.store.apply(&[entry]).err()
