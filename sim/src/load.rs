@@ -1,13 +1,14 @@
 //! What operators ask for, honest and hostile, made from what they last saw of the state.
 
+mod hostile;
 mod onward;
 mod policy;
 mod rarer;
 
 use tidegate_domain::command::{
     AdvanceWave, ApproveRollout, Base, ChangeMembership, Command, CompleteRollout, CreateRollout,
-    EmergencyStop, HaltRollout, LiftStop, PauseRollout, RaiseFloor, RegisterVariant, ResumeRollout,
-    RollBack, RotateKeys, SetClusterConfig, StartRollout, seal,
+    EmergencyStop, HaltRollout, LiftStop, PauseRollout, Proposal, RaiseFloor, RegisterVariant,
+    ResumeRollout, RollBack, RotateKeys, SetClusterConfig, StartRollout, seal,
 };
 use tidegate_domain::config::Member;
 use tidegate_domain::guard::{StopCovers, StopScope};
@@ -41,6 +42,10 @@ pub struct Operators {
     dice: Dice,
     made: u64,
     overheard: Vec<Vec<u8>>,
+    /// Commands that were valid for a moment only.
+    brief: Vec<Vec<u8>>,
+    /// A command whose id somebody else uses first.
+    forestalled: Option<Draft>,
     /// Where the fleet's devices are.
     places: Vec<String>,
     work: Work,
@@ -77,6 +82,8 @@ impl Operators {
             dice: Dice::new(seed, "operators"),
             made: 0,
             overheard: Vec::new(),
+            brief: Vec::new(),
+            forestalled: None,
             places: REGIONS.map(str::to_owned).to_vec(),
             work: Work::Everything,
         }
@@ -148,7 +155,10 @@ impl Operators {
         if self.work == Work::Rollouts {
             return self.onward();
         }
-        if self.dice.one_in(12) {
+        if let Some(draft) = self.forestalled.take() {
+            return draft;
+        }
+        if self.dice.one_in(10) {
             return self.hostile();
         }
         if self.dice.one_in(8)
@@ -357,32 +367,14 @@ impl Operators {
         self.draft("rollout", CreateRollout { spec })
     }
 
-    /// Somebody who overheard a command, or whose signatures are not enough or not good.
-    fn hostile(&mut self) -> Draft {
-        let overheard = self.dice.pick(&self.overheard).cloned();
-        if let Some(bytes) = overheard.filter(|_| self.dice.one_in(2)) {
-            let what = "overheard";
-            return Draft { bytes, what };
-        }
-        match self.dice.below(8) {
-            0 | 1 => return self.skipped_epoch(),
-            2 => return self.unknown_rules(),
-            _ => {}
-        }
-        let mut draft = self.floor();
-        let at = usize::try_from(self.dice.below(draft.bytes.len() as u64)).unwrap_or(0);
-        if let Some(byte) = draft.bytes.get_mut(at) {
-            *byte ^= 1 << self.dice.below(8);
-        }
-        draft.what = "tampered";
-        draft
-    }
-
     fn draft(&mut self, what: &'static str, command: impl Into<Command>) -> Draft {
         let mut proposal = self.fleet.proposal(command);
-        let now = self.fleet.now;
-        proposal.not_before = LogTime(now.0.saturating_sub(VALID_MS));
-        proposal.not_after = now.after(Millis(VALID_MS));
+        proposal.not_after = self.fleet.now.after(Millis(VALID_MS));
+        self.seal(what, proposal)
+    }
+
+    fn seal(&mut self, what: &'static str, mut proposal: Proposal) -> Draft {
+        proposal.not_before = LogTime(self.fleet.now.0.saturating_sub(VALID_MS));
         // No command depends on another one's place: what came between is for `apply` to judge.
         proposal.base = Base::genesis(Fleet::ORIGIN);
         let signers = self.fleet.signers(&proposal.command);

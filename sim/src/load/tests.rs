@@ -1,4 +1,4 @@
-use tidegate_domain::Outcome;
+use tidegate_domain::{Examined, Outcome};
 
 use super::*;
 
@@ -17,7 +17,8 @@ fn operators_get_most_of_what_they_ask_for_and_strangers_nothing() {
         let draft = operators.ask();
         if draft.what == "unknown rules" {
             // The door's affair: no build may follow rules that it does not know.
-            let refused = tidegate_domain::admit(&fleet.state, &draft.bytes, fleet.stamp());
+            let refused =
+                tidegate_domain::try_out(&fleet.state, Examined::of(&draft.bytes), fleet.stamp());
             assert!(refused.is_err());
             continue;
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tidegate_audit_log::Entry;
 use tidegate_domain::id::{Hash, Incarnation, Index, LogTime};
 use tidegate_domain::invariant::Fold;
-use tidegate_domain::{Applied, Stamp, State, apply, canonical, record_membership};
+use tidegate_domain::{Applied, Examined, Stamp, State, apply, canonical, record_membership};
 use tidegate_raft_store::storage::{Asked, AuditBody, AuditEntry};
 
 use super::{Violation, domain};
@@ -145,7 +145,7 @@ impl Chain {
     /// What came of it here; nothing if the log has it by its digest only.
     fn replay(&mut self, body: &AuditBody, stamp: Stamp) -> Option<Applied> {
         match &body.asked {
-            Asked::Command(command) => Some(apply(&mut self.state, command, stamp)),
+            Asked::Command(command) => Some(apply(&mut self.state, Examined::of(command), stamp)),
             Asked::Membership(_) => Some(record_membership(&mut self.state, stamp)),
             Asked::Oversized { .. } => None,
         }

@@ -19,6 +19,7 @@ mod live_1;
 mod log_1;
 mod log_2;
 mod log_3;
+mod log_4;
 mod members;
 mod read_1;
 mod read_2;
@@ -295,6 +296,7 @@ impl Panel {
         let oracles: Vec<Box<dyn Oracle>> = vec![
             Box::new(log_1::Log1::default()),
             Box::new(log_2::Log2::default()),
+            Box::new(log_4::Log4::default()),
             Box::new(apply_1::Apply1::default()),
             Box::new(read_1::Read1::default()),
             Box::new(read_2::Read2::default()),
