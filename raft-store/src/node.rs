@@ -103,12 +103,40 @@ impl Node {
         listener: Listener,
         host: Host,
     ) -> Result<Self, StartError> {
+        let (log, state) = open_storage(&config, &host.disk).await?;
+        let storage = (log.clone(), state.clone());
+        let started = Self::start_on(storage, &config, keys, listener, host).await;
+        let node = match started {
+            Ok(node) => node,
+            Err(error) => {
+                abandon(log, state).await;
+                return Err(error);
+            }
+        };
+        // Peers must be able to answer by now, so this comes last.
+        match node.found(&config).await {
+            Ok(()) => Ok(node),
+            Err(error) => {
+                node.kill().await;
+                Err(StartError::Found(error))
+            }
+        }
+    }
+
+    async fn start_on(
+        (log, state): (LogStore, StateStore),
+        config: &NodeConfig,
+        keys: NodeKeys,
+        listener: Listener,
+        host: Host,
+    ) -> Result<Self, StartError> {
         let Host {
             disk,
             clock,
             entropy,
         } = host;
-        let (log, state) = open_storage(&config, &disk).await?;
+        let checkpoints = audit::CheckpointKeys::new(config, &keys)
+            .ok_or_else(|| StartError::Origin(config.origin.clone()))?;
         let clocks = Arc::new(PeerClocks::default());
         let room = Room::new(disk, config.limits.disk_reserve_bytes).await;
         let room = Arc::new(room.map_err(StateError::from)?);
@@ -122,7 +150,7 @@ impl Node {
         let factory = PeerFactory::new(link.clone(), log.clone());
         let raft = Raft::new(
             config.node_id,
-            Arc::new(raft_config(&config)?),
+            Arc::new(raft_config(config)?),
             factory.clone(),
             log.clone(),
             state.clone(),
@@ -131,9 +159,7 @@ impl Node {
         .map_err(|fatal| StartError::Raft(fatal.to_string()))?;
         let group = Group::new(config.node_id, raft, factory);
         let timeout = config.limits.request_timeout;
-        let serving = Arc::new(serving(group, (state, log, room), clock, clocks, &config));
-        let checkpoints = audit::CheckpointKeys::new(&config, &keys)
-            .ok_or_else(|| StartError::Origin(config.origin.clone()))?;
+        let serving = Arc::new(serving(group, (state, log, room), clock, clocks, config));
         let mut tasks = vec![
             tokio::spawn(recover(Arc::clone(&serving))),
             tokio::spawn(members::drive(Arc::clone(&serving), timeout)),
@@ -149,21 +175,13 @@ impl Node {
         let (stop, stopped) = oneshot::channel();
         let server = serve::serve(listener, Arc::clone(&serving), link, checkpoints, stopped);
         let server = tokio::spawn(server);
-        let node = Self {
+        Ok(Self {
             serving,
             tasks,
             server,
             stop,
             address,
-        };
-        // Peers must be able to answer by now, so this comes last.
-        match node.found(&config).await {
-            Ok(()) => Ok(node),
-            Err(error) => {
-                node.kill().await;
-                Err(StartError::Found(error))
-            }
-        }
+        })
     }
 
     /// Where the node listens.
@@ -221,9 +239,11 @@ impl Node {
         }
         // openraft answers a task that has ended already.
         let _ = self.serving.group.raft.shutdown().await;
-        self.serving.state.flush().await?;
-        let closed = self.serving.log.clone().close().await;
-        closed.map_err(StateError::from)
+        // Here, and not where the last of those who hold them goes: both are closed, whatever becomes
+        // of the other.
+        let state = self.serving.state.clone().close().await;
+        let log = self.serving.log.clone().close().await;
+        state.and(log.map_err(StateError::from))
     }
 
     /// Stops at once, as a crash of the process would: nothing more is written or answered.
@@ -235,6 +255,7 @@ impl Node {
         // news; an error of Raft's says that it was free before.
         let _ = self.server.await;
         let _ = self.serving.group.raft.shutdown().await;
+        abandon(self.serving.log.clone(), self.serving.state.clone()).await;
     }
 
     async fn found(&self, config: &NodeConfig) -> Result<(), WireError> {
@@ -289,6 +310,12 @@ fn serving(
     }
 }
 
+/// Closes the files of a node that does not stop in order; nothing more is written to them.
+async fn abandon(log: LogStore, state: StateStore) {
+    state.abandon().await;
+    log.abandon().await;
+}
+
 async fn open_storage(
     config: &NodeConfig,
     disk: &Arc<dyn Disk>,
@@ -304,7 +331,14 @@ async fn open_storage(
     };
     claimed.map_err(IdentityError::Io)??;
     let log = LogStore::open(Arc::clone(disk), LogOptions::default()).await?;
-    let state = StateStore::open(Arc::clone(disk), &identity, STATE_OPTIONS).await?;
+    let state = StateStore::open(Arc::clone(disk), &identity, STATE_OPTIONS).await;
+    let state = match state {
+        Ok(state) => state,
+        Err(error) => {
+            log.abandon().await;
+            return Err(error.into());
+        }
+    };
     // Before the node may vote: from now on the loss of its memory is noticed.
     let marked = {
         let disk = Arc::clone(disk);

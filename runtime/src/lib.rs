@@ -16,6 +16,7 @@
 //! | all of a node's edges | [`Host`] | [`Host::system`] | the same |
 
 mod clock;
+mod containment;
 pub mod disk;
 mod entropy;
 mod host;
@@ -26,6 +27,7 @@ pub mod sim;
 mod way;
 
 pub use clock::{BootInstant, Clock, SystemClock, WallMs};
+pub use containment::Containment;
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use host::Host;
 pub use leg::Leg;

@@ -5,6 +5,7 @@
 
 mod audit_body;
 pub mod codec;
+mod database;
 mod feed;
 mod identity;
 mod log;

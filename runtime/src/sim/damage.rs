@@ -40,9 +40,9 @@ pub fn contain<T>(node: NodeId, work: impl FnOnce() -> T) -> io::Result<T> {
     if !is_damaged(node) {
         return Ok(work());
     }
-    CONTAINED.set(true);
+    let within = CONTAINED.replace(true);
     let done = catch_unwind(AssertUnwindSafe(work));
-    CONTAINED.set(false);
+    CONTAINED.set(within);
     done.map_err(|_| io::Error::other("a call on a damaged disk panicked"))
 }
 

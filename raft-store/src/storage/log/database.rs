@@ -1,18 +1,18 @@
 //! The log's tables, and the one transaction in which a batch of changes reaches them.
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
-};
+use redb::{Durability, ReadableTable, TableDefinition, WriteTransaction};
 use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::disk::Disk;
 
 use super::cache::{self, Cache};
 use super::{OpenLogError, next_index};
+use crate::storage::LOG_FILE;
 use crate::storage::codec::{self, Record};
-use crate::storage::{LOG_FILE, unsound};
+use crate::storage::database::OwnDatabase;
 use crate::types::{Entry, LogId, Vote};
 
 /// Raft index → record of the entry.
@@ -60,20 +60,14 @@ pub(super) struct Loaded {
 }
 
 #[derive(Debug)]
-pub(super) struct LogDatabase(Database);
+pub(super) struct LogDatabase(OwnDatabase);
 
 impl LogDatabase {
     pub(super) fn open(
         disk: &Arc<dyn Disk>,
         page_cache_bytes: usize,
     ) -> Result<Self, OpenLogError> {
-        let file = unsound::open(disk, LOG_FILE)?;
-        disk.sync_names()?;
-        let database = Database::builder()
-            .set_cache_size(page_cache_bytes)
-            .create_with_backend(file)
-            .map_err(redb::Error::from)?;
-        let this = Self(database);
+        let this = Self(OwnDatabase::open(disk, LOG_FILE, page_cache_bytes)?);
         let write = this.begin(Durability::Immediate)?;
         write.open_table(ENTRIES).map_err(redb::Error::from)?;
         write.open_table(META).map_err(redb::Error::from)?;
@@ -83,7 +77,7 @@ impl LogDatabase {
 
     /// Reads and verifies the whole log.
     pub(super) fn load(&self, mut cache: Cache) -> Result<Loaded, OpenLogError> {
-        let read = self.0.begin_read().map_err(redb::Error::from)?;
+        let read = self.0.begin_read()?;
         let meta = read.open_table(META).map_err(redb::Error::from)?;
         let vote = get(&meta, VOTE)?;
         let committed = get(&meta, COMMITTED)?;
@@ -120,7 +114,7 @@ impl LogDatabase {
         range: Range<u64>,
         bytes_max: usize,
     ) -> Result<Vec<Entry>, OpenLogError> {
-        let read = self.0.begin_read().map_err(redb::Error::from)?;
+        let read = self.0.begin_read()?;
         let table = read.open_table(ENTRIES).map_err(redb::Error::from)?;
         let (mut expected, mut bytes) = (range.start, 0usize);
         let mut entries = Vec::new();
@@ -158,6 +152,16 @@ impl LogDatabase {
     /// Makes everything durable that was committed without a sync.
     pub(super) fn sync(&self) -> Result<(), redb::Error> {
         Ok(self.begin(Durability::Immediate)?.commit()?)
+    }
+
+    /// Closes the file; what was committed is durable afterwards.
+    pub(super) fn close(&self) -> io::Result<()> {
+        self.0.close()
+    }
+
+    /// Writes nothing more to the file.
+    pub(super) fn abandon(&self) {
+        self.0.abandon();
     }
 
     fn begin(&self, durability: Durability) -> Result<WriteTransaction, redb::Error> {

@@ -227,6 +227,17 @@ impl LogStore {
         closed.await.map_err(|_| writer_gone())?
     }
 
+    /// Closes the file at once, as a crash of the process would: nothing more is written to it, and
+    /// clones answer errors.
+    pub(crate) async fn abandon(self) {
+        let shared = Arc::clone(&self.shared);
+        shared.database.abandon();
+        // A commit that is under way fails. Nobody has to be told: what was asked for since is lost.
+        let closed = self.close().await;
+        // The writer closes it if it still runs.
+        drop((closed, blocking(move || shared.database.close()).await));
+    }
+
     /// Hands a request to the writer; the caller holds the view, so that requests are queued in
     /// the order in which they changed it.
     fn send(&self, view: &mut View, ops: Vec<Op>, done: Done) -> io::Result<()> {

@@ -106,16 +106,21 @@ pub(super) async fn run(
 }
 
 async fn commit(shared: &Arc<Shared>, ops: Vec<Op>, closing: bool) -> io::Result<()> {
-    let shared = Arc::clone(shared);
+    let writes = Arc::clone(shared);
     let work = move || {
-        shared.database.commit(ops)?;
+        writes.database.commit(ops)?;
         if closing {
-            shared.database.sync()
+            writes.database.sync()
         } else {
             Ok(())
         }
     };
-    blocking(work).await?.map_err(to_io)
+    let done = blocking(work).await;
+    if closing {
+        let closes = Arc::clone(shared);
+        blocking(move || closes.database.close()).await??;
+    }
+    done?.map_err(to_io)
 }
 
 /// Lets the cache go of what is durable, or poisons the log.

@@ -15,7 +15,7 @@ mod view;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use redb::{Database, Durability, WriteTransaction};
+use redb::{Durability, WriteTransaction};
 use tidegate_audit_log::LogHead;
 use tidegate_domain::id::{Incarnation, LogTime};
 use tidegate_domain::{Stamp, State};
@@ -28,8 +28,9 @@ pub use self::view::{AuditEntry, StateView};
 
 pub(super) use self::core::Core;
 pub(super) use self::tables::Tables;
+use super::database::OwnDatabase;
 use super::feed::{Batch, Feed, Position, PositionWatch};
-use super::{Identity, STATE_FILE, snapshot, unsound};
+use super::{Identity, STATE_FILE, snapshot};
 use crate::types::Entry;
 
 /// Sizes that a state is opened with.
@@ -58,7 +59,7 @@ struct Shared {
     /// What readers look at. It changes only while `writing` is held, and is locked for one entry in
     /// memory at a time, never while something is written.
     shown: RwLock<Shown>,
-    database: Database,
+    database: OwnDatabase,
     disk: Arc<dyn Disk>,
     feed: Feed,
     options: StateOptions,
@@ -104,12 +105,7 @@ impl StateStore {
             node: _,
         } = identity;
         snapshot::remove_leftovers(disk.as_ref())?;
-        let file = unsound::open(&disk, STATE_FILE)?;
-        disk.sync_names()?;
-        let database = Database::builder()
-            .set_cache_size(options.page_cache_bytes)
-            .create_with_backend(file)
-            .map_err(redb::Error::from)?;
+        let database = OwnDatabase::open(&disk, STATE_FILE, options.page_cache_bytes)?;
         tables::create(&database)?;
         let core = match tables::load(&database)? {
             Some(core) => core,
@@ -213,15 +209,43 @@ impl StateStore {
     }
 
     /// Makes everything that was applied durable.
-    ///
-    /// # Errors
-    /// The disk failed; the node must stop.
-    pub async fn flush(&self) -> Result<(), StateError> {
+    #[cfg(test)]
+    pub(super) async fn flush(&self) -> Result<(), StateError> {
         let shared = Arc::clone(&self.shared);
         blocking(move || shared.flush(&mut shared.writing())).await?
     }
 
-    /// A view of which nothing can be lost, with one lock for both. Fails as [`Self::flush`].
+    /// Makes everything that was applied durable, and closes the file. Clones answer errors from
+    /// then on.
+    ///
+    /// # Errors
+    /// The disk failed; the log still has what was acknowledged.
+    pub(crate) async fn close(self) -> Result<(), StateError> {
+        let shared = Arc::clone(&self.shared);
+        let flushed = blocking(move || shared.flush(&mut shared.writing())).await;
+        // Whatever became of that.
+        let closed = blocking(move || self.shared.database.close()).await;
+        flushed??;
+        Ok(closed??)
+    }
+
+    /// Closes the file at once, as a crash of the process would: nothing more is written to it.
+    pub(crate) async fn abandon(self) {
+        let shared = self.shared;
+        shared.database.abandon();
+        let closed = blocking(move || {
+            // A batch that is being applied fails, and would close the file when it ends.
+            let _writing = shared.writing();
+            shared.database.close()
+        });
+        // Nobody has to be told: what is lost is in the log.
+        drop(closed.await);
+    }
+
+    /// A view of which nothing can be lost, with one lock for both.
+    ///
+    /// # Errors
+    /// The disk failed; the node must stop.
     pub(super) fn durable_view(&self) -> Result<StateView, StateError> {
         let mut writing = self.shared.writing();
         if !is_on(Mutant::UnsyncedSnapshot) {
@@ -378,8 +402,8 @@ impl Writing {
 
 /// A durable commit takes two phases, so that the database reopens at once and without trusting a
 /// checksum; the others cost no sync at all.
-fn begin(database: &Database, durable: bool) -> Result<WriteTransaction, StateError> {
-    let mut write = database.begin_write().map_err(redb::Error::from)?;
+fn begin(database: &OwnDatabase, durable: bool) -> Result<WriteTransaction, StateError> {
+    let mut write = database.begin_write()?;
     let durability = if durable {
         Durability::Immediate
     } else {

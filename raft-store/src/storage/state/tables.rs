@@ -1,8 +1,7 @@
 //! The tables of `state.redb`: one catalogue of what is stored under which key.
 
 use redb::{
-    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata as _, Table, TableDefinition,
-    WriteTransaction,
+    ReadableTable, ReadableTableMetadata as _, Table, TableDefinition, WriteTransaction,
 };
 use tidegate_audit_log::tiles::TILE_HEIGHT;
 use tidegate_audit_log::tree::NodeId;
@@ -13,6 +12,7 @@ use tidegate_domain::id::Hash;
 use super::core::{Chained, Core, Settled};
 use super::{StateError, begin};
 use crate::storage::codec;
+use crate::storage::database::OwnDatabase;
 use crate::types::{LogId, StoredMembership};
 
 /// Key of a domain row → its value; both canonical, as `State::rows` gives them.
@@ -156,7 +156,7 @@ impl<'txn> Tables<'txn> {
 }
 
 /// Makes sure that every table is there.
-pub(super) fn create(database: &Database) -> Result<(), StateError> {
+pub(super) fn create(database: &OwnDatabase) -> Result<(), StateError> {
     let write = begin(database, true)?;
     Tables::open(&write)?;
     write.commit().map_err(redb::Error::from)?;
@@ -164,8 +164,8 @@ pub(super) fn create(database: &Database) -> Result<(), StateError> {
 }
 
 /// Reads the whole state and verifies that its parts belong together; `None` before genesis.
-pub(super) fn load(database: &Database) -> Result<Option<Core>, StateError> {
-    let read = database.begin_read().map_err(redb::Error::from)?;
+pub(super) fn load(database: &OwnDatabase) -> Result<Option<Core>, StateError> {
+    let read = database.begin_read()?;
     let meta = read.open_table(META).map_err(redb::Error::from)?;
     if meta.is_empty().map_err(redb::Error::from)? {
         return Ok(None);

@@ -1,7 +1,7 @@
 //! A consistent view of the database for readers: snapshots, watchers, exports.
 
 use bytes::Bytes;
-use redb::{Database, ReadTransaction, ReadableDatabase};
+use redb::ReadTransaction;
 use tidegate_audit_log::tiles::{TILE_WIDTH, TileId};
 use tidegate_audit_log::tree::TileSource;
 use tidegate_audit_log::{Entry, LogHead, detached::DetachedBody};
@@ -9,12 +9,13 @@ use tidegate_audit_log::{Entry, LogHead, detached::DetachedBody};
 use super::StateError;
 use super::tables::{DETACHED, ENTRIES, HASHES, META, Place, ROWS, place};
 use crate::storage::audit_body::AuditBody;
+use crate::storage::database::{Contained, OwnDatabase};
 use crate::storage::feed::{Batch, Position};
 use crate::types::StoredMembership;
 
 /// State and audit log at one moment. Every read goes to the database.
 pub struct StateView {
-    read: ReadTransaction,
+    read: Contained<ReadTransaction>,
     head: LogHead,
     position: Position,
     membership: StoredMembership,
@@ -70,8 +71,8 @@ impl AuditEntry {
 }
 
 impl StateView {
-    pub(super) fn open(database: &Database, installs: u64) -> Result<Self, StateError> {
-        let read = database.begin_read().map_err(redb::Error::from)?;
+    pub(super) fn open(database: &OwnDatabase, installs: u64) -> Result<Self, StateError> {
+        let read = database.begin_read()?;
         let meta = read.open_table(META).map_err(redb::Error::from)?;
         let Place {
             head,
