@@ -54,6 +54,8 @@ pub enum Mutant {
     MembershipKeptAtInstall,
     /// The directory is not synced after the file that says what a node has promised was replaced.
     NamesUnsynced,
+    /// A log that is empty is begun anew by a node that had one.
+    EmptiedLogAccepted,
     /// A log whose sync failed goes on as if it had not.
     FailedSyncIgnored,
     /// A watcher that joins in the middle of a batch gets all of it.
@@ -108,7 +110,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::LeaderRestore,
         Self::LeaseRead,
         Self::ReadBeforeApply,
@@ -128,6 +130,7 @@ impl Mutant {
         Self::SnapshotSaysLess,
         Self::MembershipKeptAtInstall,
         Self::NamesUnsynced,
+        Self::EmptiedLogAccepted,
         Self::FailedSyncIgnored,
         Self::WatchTwice,
         Self::WatchSkipsInstall,

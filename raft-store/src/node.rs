@@ -7,7 +7,6 @@ use openraft::{Config, SnapshotPolicy};
 use tidegate_domain::signature::SigningKey;
 use tidegate_mutant::{Mutant, is_on};
 use tidegate_proto::WireError;
-use tidegate_runtime::disk::Disk;
 use tidegate_runtime::{Clock, Host};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -22,8 +21,7 @@ use crate::network::link::Link;
 use crate::network::peer::PeerFactory;
 use crate::room::Room;
 use crate::storage::{
-    Identity, IdentityError, LogOptions, LogStore, OpenLogError, StateError, StateOptions,
-    StateStore,
+    self, Identity, LogOptions, LogStore, StateError, StateOptions, StateStore, StorageError,
 };
 use crate::types::Raft;
 use crate::{handover, log_time, members, serve, tick};
@@ -66,15 +64,9 @@ pub struct Node {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The data directory is another node's, or this node's with something gone.
+    /// The data directory cannot be started on.
     #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The log can't be opened.
-    #[error(transparent)]
-    Log(#[from] OpenLogError),
-    /// The state can't be opened.
-    #[error(transparent)]
-    State(#[from] StateError),
+    Storage(#[from] StorageError),
     /// openraft refused its settings.
     #[error("the `raft` settings do not fit together: {0}")]
     Timers(#[from] openraft::ConfigError),
@@ -103,13 +95,13 @@ impl Node {
         listener: Listener,
         host: Host,
     ) -> Result<Self, StartError> {
-        let (log, state) = open_storage(&config, &host.disk).await?;
+        let (log, state) = open_storage(&config, &host).await?;
         let storage = (log.clone(), state.clone());
         let started = Self::start_on(storage, &config, keys, listener, host).await;
         let node = match started {
             Ok(node) => node,
             Err(error) => {
-                abandon(log, state).await;
+                storage::abandon(log, state).await;
                 return Err(error);
             }
         };
@@ -139,7 +131,7 @@ impl Node {
             .ok_or_else(|| StartError::Origin(config.origin.clone()))?;
         let clocks = Arc::new(PeerClocks::default());
         let room = Room::new(disk, config.limits.disk_reserve_bytes).await;
-        let room = Arc::new(room.map_err(StateError::from)?);
+        let room = Arc::new(room.map_err(|error| StorageError::State(error.into()))?);
         let link = Link::new(
             config.node_id,
             &config.origin,
@@ -255,7 +247,7 @@ impl Node {
         // news; an error of Raft's says that it was free before.
         let _ = self.server.await;
         let _ = self.serving.group.raft.shutdown().await;
-        abandon(self.serving.log.clone(), self.serving.state.clone()).await;
+        storage::abandon(self.serving.log.clone(), self.serving.state.clone()).await;
     }
 
     async fn found(&self, config: &NodeConfig) -> Result<(), WireError> {
@@ -310,42 +302,16 @@ fn serving(
     }
 }
 
-/// Closes the files of a node that does not stop in order; nothing more is written to them.
-async fn abandon(log: LogStore, state: StateStore) {
-    state.abandon().await;
-    log.abandon().await;
-}
-
 async fn open_storage(
     config: &NodeConfig,
-    disk: &Arc<dyn Disk>,
-) -> Result<(LogStore, StateStore), StartError> {
+    host: &Host,
+) -> Result<(LogStore, StateStore), StorageError> {
     let identity = Identity {
         origin: config.origin.clone(),
         incarnation: FIRST_INCARNATION,
         node: config.node_id,
     };
-    let claimed = {
-        let (identity, disk) = (identity.clone(), Arc::clone(disk));
-        tidegate_runtime::blocking(move || identity.claim(disk.as_ref())).await
-    };
-    claimed.map_err(IdentityError::Io)??;
-    let log = LogStore::open(Arc::clone(disk), LogOptions::default()).await?;
-    let state = StateStore::open(Arc::clone(disk), &identity, STATE_OPTIONS).await;
-    let state = match state {
-        Ok(state) => state,
-        Err(error) => {
-            log.abandon().await;
-            return Err(error.into());
-        }
-    };
-    // Before the node may vote: from now on the loss of its memory is noticed.
-    let marked = {
-        let disk = Arc::clone(disk);
-        tidegate_runtime::blocking(move || identity.mark_joined(disk.as_ref())).await
-    };
-    marked.map_err(IdentityError::Io)??;
-    Ok((log, state))
+    storage::open(&identity, host, (LogOptions::default(), STATE_OPTIONS)).await
 }
 
 /// openraft's settings. Those that safety depends on are not the operator's to choose.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use tidegate_raft_store::TypeConfig;
-use tidegate_raft_store::storage::{Identity, LogOptions, LogStore, StateOptions, StateStore};
+use tidegate_raft_store::storage::{
+    Claim, DirectoryId, Identity, LogOptions, LogStore, Owner, StateOptions, StateStore,
+};
 use tidegate_runtime::disk::{Disk, SimDisk};
 use tidegate_runtime::{AsyncRuntime as _, Rt};
 
@@ -14,11 +16,14 @@ struct OnSimDisk;
 impl StoreBuilder<TypeConfig, LogStore, StateStore, ()> for OnSimDisk {
     async fn build(&self) -> Result<((), LogStore, StateStore), StorageError<TypeConfig>> {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new().mount());
-        let identity = Identity {
-            origin: "suite.example/fleet".to_owned(),
-            incarnation: 1,
-            node: 1,
-        };
+        let claim = Claim::New(Owner {
+            identity: Identity {
+                origin: "suite.example/fleet".to_owned(),
+                incarnation: 1,
+                node: 1,
+            },
+            directory: DirectoryId([1; 16]),
+        });
         let log = LogOptions {
             cache_bytes_max: 1_000,
             message_bytes_max: 1 << 20,
@@ -29,10 +34,10 @@ impl StoreBuilder<TypeConfig, LogStore, StateStore, ()> for OnSimDisk {
             unsynced_bytes_max: 1 << 20,
             feed_bytes_max: 1 << 20,
         };
-        let log = LogStore::open(Arc::clone(&disk), log)
+        let log = LogStore::open(Arc::clone(&disk), &claim, log)
             .await
             .expect("an empty disk opens");
-        let state = StateStore::open(disk, &identity, state)
+        let state = StateStore::open(disk, &claim, state)
             .await
             .expect("an empty disk opens");
         Ok(((), log, state))

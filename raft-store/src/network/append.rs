@@ -195,6 +195,7 @@ mod tests {
 
     use super::*;
     use crate::storage::LogOptions;
+    use crate::storage::rig::claim;
     use crate::types::{CommittedLeader, Entry, EntryPayload, LogId, Proposal};
 
     fn log_id(index: u64) -> LogId {
@@ -223,7 +224,9 @@ mod tests {
     /// A log of entries 0 to 19 of which those up to 9 were purged.
     async fn log() -> LogStore {
         let disk = Arc::new(SimDisk::new().mount());
-        let mut log = LogStore::open(disk, LogOptions::default()).await.unwrap();
+        let mut log = LogStore::open(disk, &claim(), LogOptions::default())
+            .await
+            .unwrap();
         let entry = |index| Entry {
             log_id: log_id(index),
             payload: EntryPayload::Normal(Proposal {

@@ -80,7 +80,7 @@ mod tests {
     use tidegate_runtime::disk::{Disk, SimDisk};
 
     use super::*;
-    use crate::storage::rig::{at, entry, log_id, open_state_on, run, vote};
+    use crate::storage::rig::{Numbers, at, entry, log_id, open_state_on, run, vote};
     use crate::storage::{Identity, LogOptions};
     use crate::types::{EntryPayload, TypeConfig};
 
@@ -114,8 +114,10 @@ mod tests {
                 incarnation: 1,
                 node: 4,
             };
-            identity.claim(mounted.as_ref()).unwrap();
-            let opened = LogStore::open(Arc::clone(&mounted), LogOptions::default()).await;
+            let numbers = Numbers::default();
+            let claim = identity.claim(mounted.as_ref(), &numbers).unwrap();
+            let opened = LogStore::open(Arc::clone(&mounted), &claim, LogOptions::default());
+            let opened = opened.await;
             let mut log = opened.unwrap();
             let state = open_state_on(Arc::clone(&mounted)).await.unwrap();
             log.save_vote(&vote(1)).await.unwrap();
@@ -133,7 +135,8 @@ mod tests {
             assert_eq!(log.failed().await, why);
             assert!(log.save_vote(&vote(2)).await.is_err(), "it votes no more");
             disk.lose_power(&mut || 1);
-            let refused = identity.claim(&disk.mount()).unwrap_err().to_string();
+            let refused = identity.claim(&disk.mount(), &numbers);
+            let refused = refused.unwrap_err().to_string();
             assert!(refused.contains(why), "{refused}");
             assert!(refused.contains("Remove node 4"), "{refused}");
         });

@@ -216,12 +216,12 @@ mod tests {
     use super::*;
     use crate::network::link::tests::link;
     use crate::network::peer::PeerFactory;
-    use crate::storage::rig::{entry, log_id, open_state_on, run};
+    use crate::storage::rig::{claim, entry, log_id, open_state_on, run};
     use crate::storage::{LOG_FILE, LogOptions};
     use crate::types::EntryPayload;
 
     async fn open_log(disk: &Arc<dyn Disk>) -> LogStore {
-        let opened = LogStore::open(Arc::clone(disk), LogOptions::default()).await;
+        let opened = LogStore::open(Arc::clone(disk), &claim(), LogOptions::default()).await;
         opened.unwrap()
     }
 
@@ -298,7 +298,7 @@ mod tests {
             let snapshot = state.clone().build_snapshot().await.unwrap();
             assert_eq!(snapshot.meta.last_log_id, Some(log_id(2)));
             install(&raft, &log, vote, snapshot).await.unwrap();
-            let left: Arc<dyn Disk> = Arc::new(disk.after_power_loss(LOG_FILE).mount());
+            let left: Arc<dyn Disk> = Arc::new(disk.after_power_loss(&[LOG_FILE]).mount());
             let left = open_log(&left).await;
             assert_eq!(left.last(), Some(log_id(2)));
             appended.await.unwrap().unwrap();

@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{Database, ReadTransaction, ReadableDatabase as _, StorageBackend, WriteTransaction};
 use tidegate_runtime::Containment;
-use tidegate_runtime::disk::{BlockFile, Disk};
+use tidegate_runtime::disk::Disk;
 
-use super::unsound;
+use super::headed::Headed;
+use super::{Claim, IdentityError, unsound};
 
 /// A database in a file of a node's directory, open until somebody closes it.
 #[derive(Debug)]
@@ -23,6 +24,17 @@ pub(super) struct OwnDatabase {
     /// Nothing is written to the file any more.
     abandoned: Arc<AtomicBool>,
     place: Place,
+}
+
+/// Why a database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    /// The file is not this directory's, or empty.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// It is damaged, or the disk failed.
+    #[error(transparent)]
+    Database(#[from] redb::Error),
 }
 
 /// Whose panics are contained.
@@ -34,14 +46,16 @@ struct Place {
 }
 
 impl OwnDatabase {
-    /// Opens the file, or begins a new database in it.
+    /// Opens the file if it is this directory's, or begins a new database in it.
     pub(super) fn open(
         disk: &Arc<dyn Disk>,
         name: &'static str,
+        claim: &Claim,
         page_cache_bytes: usize,
-    ) -> Result<Self, redb::Error> {
-        let file = unsound::open(disk, name)?;
-        disk.sync_names()?;
+    ) -> Result<Self, OpenError> {
+        let file = unsound::open(disk, name).map_err(redb::Error::from)?;
+        disk.sync_names().map_err(redb::Error::from)?;
+        let file = Headed::open(file, name, claim)?;
         let abandoned = Arc::new(AtomicBool::new(false));
         let file = Abandonable {
             file,
@@ -57,7 +71,10 @@ impl OwnDatabase {
             builder.set_cache_size(page_cache_bytes);
             builder.create_with_backend(file)
         };
-        let database = place.containment.run(create)??;
+        let database = place.containment.run(create).map_err(|panic| {
+            redb::Error::Corrupted(format!("opening {name} panicked ({panic})"))
+        })?;
+        let database = database.map_err(redb::Error::from)?;
         Ok(Self {
             open: Mutex::new(Some(Arc::new(Contained::new(database, &place)))),
             abandoned,
@@ -161,7 +178,7 @@ impl<T> Drop for Contained<T> {
 /// A file that takes no more writes once it is abandoned.
 #[derive(Debug)]
 struct Abandonable {
-    file: BlockFile,
+    file: Headed,
     abandoned: Arc<AtomicBool>,
 }
 
@@ -206,9 +223,10 @@ impl StorageBackend for Abandonable {
 #[cfg(all(test, not(madsim)))]
 mod tests {
     use redb::TableDefinition;
-    use tidegate_runtime::disk::SimDisk;
+    use tidegate_runtime::disk::{BlockFile, SimDisk};
 
     use super::*;
+    use crate::storage::rig::claim;
     use crate::storage::unsound::found;
 
     const FILE: &str = "some.redb";
@@ -281,7 +299,7 @@ mod tests {
             disk: Arc::new(sim.mount()),
             panics: Arc::clone(&panics),
         });
-        let database = OwnDatabase::open(&disk, FILE, 1 << 20).unwrap();
+        let database = OwnDatabase::open(&disk, FILE, &claim(), 1 << 20).unwrap();
         let mut write = database.begin_write().unwrap();
         write.set_durability(redb::Durability::None).unwrap();
         write.open_table(TABLE).unwrap().insert(1, 2).unwrap();
@@ -326,7 +344,7 @@ mod tests {
     fn what_is_abandoned_is_left_as_by_a_crash() {
         let disk = SimDisk::new();
         let mount: Arc<dyn Disk> = Arc::new(disk.mount());
-        let database = OwnDatabase::open(&mount, FILE, 1 << 20).unwrap();
+        let database = OwnDatabase::open(&mount, FILE, &claim(), 1 << 20).unwrap();
         let read = database.begin_read().unwrap();
         let before = mount.read(FILE).unwrap();
         database.abandon();

@@ -7,20 +7,28 @@ mod audit_body;
 pub mod codec;
 mod database;
 mod feed;
+mod headed;
 mod identity;
 mod log;
+mod open;
 #[cfg(test)]
 pub(crate) mod rig;
 mod snapshot;
 mod state;
+mod together;
 mod unsound;
 
 pub use audit_body::{Asked, AuditBody, KIND_MEMBERSHIP, KIND_UNREADABLE};
 pub use feed::{Batch, Position, PositionWatch};
-pub use identity::{Claim, FORMAT_VERSION, IDENTITY_FILE, Identity, IdentityError};
+pub use identity::{
+    Claim, DirectoryId, FORMAT_VERSION, IDENTITY_FILE, Identity, IdentityError, Owner,
+};
 pub use log::{LogOptions, LogStore, OpenLogError, Poison};
+pub(crate) use open::abandon;
+pub use open::{StorageError, open};
 pub use snapshot::{PIECE_BYTES, Pieces, SnapshotData, SnapshotReceiver};
 pub use state::{AuditEntry, StateError, StateOptions, StateStore, StateView};
+pub use together::{LogMark, TogetherError};
 pub use unsound::UNSOUND_FILE;
 
 /// Raft's log and vote.

@@ -1,6 +1,7 @@
 //! What the storage tests share: a node on a simulated disk, and a fleet whose operators sign.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use bytes::Bytes;
 use openraft::impls::leader_id_std::LeaderId;
@@ -9,9 +10,9 @@ use tidegate_domain::id::{Hash, SecurityVersion};
 use tidegate_domain::testing::{Fleet, reason, release, scope};
 use tidegate_domain::{Command, Outcome, canonical};
 use tidegate_runtime::disk::{Disk, SimDisk};
-use tidegate_runtime::{AsyncRuntime as _, Rt};
+use tidegate_runtime::{AsyncRuntime as _, Entropy, EntropyError, Rt};
 
-use super::{Identity, StateError, StateOptions, StateStore};
+use super::{Claim, DirectoryId, Identity, Owner, StateError, StateOptions, StateStore};
 use crate::types::{Applied, CommittedLeader, Entry, EntryPayload, LogId, Proposal, Vote};
 
 /// SplitMix64: a generator that is the same everywhere.
@@ -43,6 +44,25 @@ pub(super) fn identity() -> Identity {
     }
 }
 
+/// A claim under which files are made, and opened again.
+pub(crate) fn claim() -> Claim {
+    Claim::New(Owner {
+        identity: identity(),
+        directory: DirectoryId([7; 16]),
+    })
+}
+
+/// Numbers for directories: 1, 2, ….
+#[derive(Debug, Default)]
+pub(crate) struct Numbers(AtomicU8);
+
+impl Entropy for Numbers {
+    fn fill(&self, out: &mut [u8]) -> Result<(), EntropyError> {
+        out.fill(self.0.fetch_add(1, Ordering::Relaxed) + 1);
+        Ok(())
+    }
+}
+
 pub(super) async fn open_state(disk: &SimDisk) -> Result<StateStore, StateError> {
     open_state_on(Arc::new(disk.mount())).await
 }
@@ -53,7 +73,7 @@ pub(crate) async fn open_state_on(disk: Arc<dyn Disk>) -> Result<StateStore, Sta
         unsynced_bytes_max: 20_000,
         feed_bytes_max: 4_096,
     };
-    StateStore::open(disk, &identity(), options).await
+    StateStore::open(disk, &claim(), options).await
 }
 
 /// The vote with which node 1 leads.

@@ -114,6 +114,7 @@ mod tests {
 
     use super::*;
     use crate::storage::Identity;
+    use crate::storage::rig::Numbers;
 
     #[test]
     fn a_directory_in_which_a_sync_failed_is_not_used_again() {
@@ -124,7 +125,7 @@ mod tests {
         };
         let disk = SimDisk::new();
         let mount: Arc<dyn Disk> = Arc::new(disk.mount());
-        identity.claim(mount.as_ref()).unwrap();
+        identity.claim(mount.as_ref(), &Numbers::default()).unwrap();
         let file = open(&mount, "log.redb").unwrap();
         file.set_len(4).unwrap();
         file.sync_data().unwrap();
@@ -132,7 +133,8 @@ mod tests {
         disk.fail_sync_after(0);
         assert!(file.sync_data().is_err());
         disk.kill();
-        let refused = identity.claim(&disk.mount()).unwrap_err().to_string();
+        let refused = identity.claim(&disk.mount(), &Numbers::default());
+        let refused = refused.unwrap_err().to_string();
         assert!(refused.contains("a sync of log.redb failed ("), "{refused}");
         assert!(refused.contains("Remove node 4"), "{refused}");
     }

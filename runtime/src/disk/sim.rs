@@ -107,21 +107,19 @@ impl SimDisk {
         }
     }
 
-    /// Another device, without faults, with what would be left for certain of this file if the
+    /// Another device, without faults, with what would be left for certain of these files if the
     /// machine lost power now.
     #[must_use]
-    pub fn after_power_loss(&self, name: &str) -> Self {
+    pub fn after_power_loss(&self, names: &[&str]) -> Self {
         let left = Self::new();
         let device = self.device();
-        let first = device.renamed.iter().find(|(renamed, _)| renamed == name);
-        let file = first.map_or_else(|| device.files.get(name), |(_, before)| before.as_ref());
-        if let Some(file) = file {
-            let file = File {
-                durable: file.durable.clone(),
-                view: file.durable.clone(),
-                unsynced: Vec::new(),
-            };
-            left.device().files.insert(name.to_owned(), file);
+        for name in names {
+            let first = device.renamed.iter().find(|(renamed, _)| renamed == name);
+            let file = first.map_or_else(|| device.files.get(*name), |(_, before)| before.as_ref());
+            if let Some(file) = file {
+                let file = File::synced(file.durable.clone());
+                left.device().files.insert((*name).to_owned(), file);
+            }
         }
         left
     }
@@ -254,12 +252,7 @@ impl Disk for SimMount {
         device.make_room(bytes.len())?;
         device.change()?;
         if !device.faults.lying {
-            let file = File {
-                durable: bytes.to_vec(),
-                view: bytes.to_vec(),
-                unsynced: Vec::new(),
-            };
-            device.rename(name, Some(file));
+            device.rename(name, Some(File::synced(bytes.to_vec())));
             return Ok(());
         }
         let file = device.files.entry(name.to_owned()).or_default();

@@ -48,8 +48,8 @@ fn what_a_loss_of_power_would_leave_is_seen_without_one() {
     file.sync_data().unwrap();
     file.write(0, b"UNSYNC").unwrap();
     mount.open("g").unwrap();
-    assert_eq!(bytes_of(&disk.after_power_loss("f"), "f"), b"synced");
-    let left = disk.after_power_loss("g").mount();
+    assert_eq!(bytes_of(&disk.after_power_loss(&["f"]), "f"), b"synced");
+    let left = disk.after_power_loss(&["g"]).mount();
     assert_eq!(left.names().unwrap(), [""; 0], "its name was not synced");
     let mut now = [0; 6];
     file.read(0, &mut now).unwrap();
@@ -234,4 +234,18 @@ fn a_misdirected_write_is_answered_and_lands_elsewhere() {
         (&bytes[..4], &bytes[1024..1028]),
         (&b"lost"[..], &[0; 4][..])
     );
+}
+
+#[test]
+fn what_somebody_puts_on_a_disk_outlives_a_power_loss() {
+    let disk = SimDisk::new();
+    let mount = disk.mount();
+    mount.open("f").unwrap().set_len(8).unwrap();
+    disk.put("g", b"old".to_vec());
+    disk.put("f", b"cut".to_vec());
+    disk.lose_power(&mut || 0);
+    let files = disk.copy();
+    assert_eq!(files["f"], b"cut");
+    assert_eq!(files["g"], b"old");
+    assert_eq!(files.len(), 2);
 }

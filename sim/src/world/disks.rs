@@ -1,17 +1,26 @@
 //! What store nodes would find in their logs if the power failed now.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use madsim::task::NodeId as MachineId;
-use tidegate_raft_store::storage::{LOG_FILE, LogOptions, LogStore};
+use tidegate_raft_store::storage::{Claim, IDENTITY_FILE, LOG_FILE, LogOptions, LogStore};
 use tidegate_raft_store::{LogId, NodeId, Vote};
-use tidegate_runtime::disk::SimDisk;
+use tidegate_runtime::disk::{Disk, SimDisk};
 use tidegate_runtime::sim::is_damaged;
 
 /// The disks that logs are kept on. Cheap to clone; clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Disks(Arc<Mutex<BTreeMap<NodeId, (MachineId, SimDisk)>>>);
+pub(crate) struct Disks(Arc<Mutex<BTreeMap<NodeId, Place>>>);
+
+/// Where a node keeps its log.
+#[derive(Clone, Debug)]
+struct Place {
+    machine: MachineId,
+    disk: SimDisk,
+    /// Somebody took its log away, and the node must refuse what is left.
+    spoiled: bool,
+}
 
 /// What is left of a log; nothing of one that cannot be opened.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,27 +32,57 @@ pub(crate) struct LogLeft {
 impl Disks {
     /// The node `id` keeps its log on this disk of this machine.
     pub(crate) fn enter(&self, id: NodeId, machine: MachineId, disk: &SimDisk) {
-        let mut disks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        disks.insert(id, (machine, disk.clone()));
+        let place = Place {
+            machine,
+            disk: disk.clone(),
+            spoiled: false,
+        };
+        self.places().insert(id, place);
+    }
+
+    /// Somebody was at the files of this node: what it acknowledged before may be gone, and whoever
+    /// starts on them all the same has forgotten it.
+    pub(crate) fn spoil(&self, id: NodeId) {
+        if let Some(place) = self.places().get_mut(&id) {
+            place.spoiled = true;
+        }
+    }
+
+    /// Whether that is so.
+    pub(crate) fn is_spoiled(&self, id: NodeId) -> bool {
+        self.places().get(&id).is_some_and(|place| place.spoiled)
+    }
+
+    // Plain data, valid at every step: a panic elsewhere does not spoil it.
+    fn places(&self) -> MutexGuard<'_, BTreeMap<NodeId, Place>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a node would find if its power failed now, and everything that is not synced were lost.
     /// Nothing if its disk is not to be believed: a fault has damaged it, and nobody starts a voter
     /// on it again.
     pub(crate) async fn after_power_loss(&self, id: NodeId) -> Option<LogLeft> {
-        let (machine, disk) = {
-            let disks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            disks.get(&id).cloned()?
-        };
+        let Place { machine, disk, .. } = self.places().get(&id).cloned()?;
         if is_damaged(machine) {
             return None;
         }
-        let left = disk.after_power_loss(LOG_FILE);
-        let log = LogStore::open(Arc::new(left.mount()), LogOptions::default()).await;
-        let left = log.map(|log| LogLeft {
-            vote: log.vote(),
-            last: log.last(),
-        });
-        Some(left.unwrap_or_default())
+        let left = disk.after_power_loss(&[IDENTITY_FILE, LOG_FILE]);
+        Some(
+            look_into(Arc::new(left.mount()), id)
+                .await
+                .unwrap_or_default(),
+        )
     }
+}
+
+/// What the log on a disk holds; nothing if it cannot be opened.
+async fn look_into(disk: Arc<dyn Disk>, id: NodeId) -> Option<LogLeft> {
+    let claim = Claim::found(disk.as_ref(), id).ok().flatten()?;
+    let log = LogStore::open(disk, &claim, LogOptions::default())
+        .await
+        .ok()?;
+    Some(LogLeft {
+        vote: log.vote(),
+        last: log.last(),
+    })
 }

@@ -10,9 +10,9 @@ use tidegate_runtime::disk::Disk;
 
 use super::cache::{self, Cache};
 use super::{OpenLogError, next_index};
-use crate::storage::LOG_FILE;
 use crate::storage::codec::{self, Record};
 use crate::storage::database::OwnDatabase;
+use crate::storage::{Claim, LOG_FILE};
 use crate::types::{Entry, LogId, Vote};
 
 /// Raft index → record of the entry.
@@ -65,9 +65,10 @@ pub(super) struct LogDatabase(OwnDatabase);
 impl LogDatabase {
     pub(super) fn open(
         disk: &Arc<dyn Disk>,
+        claim: &Claim,
         page_cache_bytes: usize,
     ) -> Result<Self, OpenLogError> {
-        let this = Self(OwnDatabase::open(disk, LOG_FILE, page_cache_bytes)?);
+        let this = Self(OwnDatabase::open(disk, LOG_FILE, claim, page_cache_bytes)?);
         let write = this.begin(Durability::Immediate)?;
         write.open_table(ENTRIES).map_err(redb::Error::from)?;
         write.open_table(META).map_err(redb::Error::from)?;

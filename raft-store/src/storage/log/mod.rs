@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend};
 use tidegate_runtime::disk::Disk;
-use tidegate_runtime::{AsyncRuntime as _, Rt, blocking};
+use tidegate_runtime::{AsyncRuntime as _, Containment, Rt, blocking};
 use tokio::sync::{mpsc, oneshot};
 
 use self::cache::Cache;
@@ -27,7 +27,8 @@ use self::database::{LogDatabase, Op};
 pub use self::writer::Poison;
 use self::writer::{Done, Request};
 use super::codec::{self, CodecError};
-use super::unsound;
+use super::database::OpenError;
+use super::{Claim, IdentityError, unsound};
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
 /// Sizes that a log is opened with.
@@ -55,6 +56,9 @@ impl Default for LogOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenLogError {
+    /// The log is not this directory's, or empty.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The disk failed.
     #[error("log: {0}")]
     Io(#[from] io::Error),
@@ -64,6 +68,9 @@ pub enum OpenLogError {
     /// A record is damaged or of another version.
     #[error("log: {0}")]
     Record(#[from] CodecError),
+    /// What it holds makes no sense.
+    #[error("log: damaged: {0}")]
+    Damaged(String),
     /// An entry is missing between those that are there.
     #[error("log: entry {expected} is missing, the next one found is {found}")]
     Gap {
@@ -72,6 +79,15 @@ pub enum OpenLogError {
         /// The index that does.
         found: u64,
     },
+}
+
+impl From<OpenError> for OpenLogError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Identity(error) => Self::Identity(error),
+            OpenError::Database(error) => Self::Database(error),
+        }
+    }
 }
 
 /// Raft's log. Clones share one log.
@@ -112,21 +128,29 @@ impl LogStore {
     ///
     /// # Errors
     /// [`OpenLogError`] if the disk fails or the log is damaged. Never starts on part of a log.
-    pub async fn open(disk: Arc<dyn Disk>, options: LogOptions) -> Result<Self, OpenLogError> {
+    pub async fn open(
+        disk: Arc<dyn Disk>,
+        claim: &Claim,
+        options: LogOptions,
+    ) -> Result<Self, OpenLogError> {
         let LogOptions {
             cache_bytes_max,
             message_bytes_max,
             page_cache_bytes,
         } = options;
         let opened = {
-            let disk = Arc::clone(&disk);
-            blocking(move || {
-                let database = LogDatabase::open(&disk, page_cache_bytes)?;
+            let (disk, claim) = (Arc::clone(&disk), claim.clone());
+            let read = move || {
+                let database = LogDatabase::open(&disk, &claim, page_cache_bytes)?;
                 let loaded = database.load(Cache::new(cache_bytes_max))?;
                 Ok::<_, OpenLogError>((database, loaded))
-            })
+            };
+            let containment = Containment::here();
+            blocking(move || containment.run(read))
         };
-        let (database, loaded) = opened.await??;
+        let opened = opened.await?;
+        let opened = opened.map_err(|panic| OpenLogError::Damaged(panic.to_string()))?;
+        let (database, loaded) = opened?;
         let view = View {
             vote: loaded.vote,
             committed: loaded.committed,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::*;
-use crate::storage::rig::{Dice, run};
+use crate::storage::rig::{Dice, Numbers, claim, run};
 use crate::storage::{Identity, STATE_FILE};
 use crate::types::{CommittedLeader, EntryPayload, Proposal};
 use bytes::Bytes;
@@ -39,7 +39,7 @@ fn entry(index: u64, bytes: usize) -> Entry {
 }
 
 async fn open(disk: &SimDisk) -> Result<LogStore, OpenLogError> {
-    LogStore::open(Arc::new(disk.mount()), OPTIONS).await
+    LogStore::open(Arc::new(disk.mount()), &claim(), OPTIONS).await
 }
 
 /// As a node starts: an interrupted first start begins again.
@@ -50,10 +50,10 @@ async fn start(disk: &SimDisk) -> Result<LogStore, Box<dyn std::error::Error>> {
         incarnation: 1,
         node: 1,
     };
-    identity.claim(mount.as_ref())?;
-    let log = LogStore::open(Arc::clone(&mount) as Arc<dyn Disk>, OPTIONS).await?;
+    let claim = identity.claim(mount.as_ref(), &Numbers::default())?;
+    let log = LogStore::open(Arc::clone(&mount) as Arc<dyn Disk>, &claim, OPTIONS).await?;
     mount.open(STATE_FILE)?;
-    identity.mark_joined(mount.as_ref())?;
+    claim.mark_joined(mount.as_ref())?;
     Ok(log)
 }
 

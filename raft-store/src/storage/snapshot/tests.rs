@@ -14,7 +14,7 @@ use tidegate_runtime::{AsyncRuntime as _, Rt};
 use super::install::check_never_falls;
 use super::piece::{Digest, Piece};
 use super::*;
-use crate::storage::rig::{Dice, Rig, open_state, open_state_on, run};
+use crate::storage::rig::{Dice, Rig, claim, open_state, open_state_on, run};
 use crate::storage::{LogOptions, LogStore, StateError, StateStore};
 use crate::types::{
     CommittedLeader, Entry, EntryPayload, LogId, Snapshot, SnapshotMeta, TypeConfig,
@@ -299,7 +299,9 @@ fn after_a_crash_the_log_does_not_contradict_the_snapshot_that_replaced_it() {
         let pieces = pieces_of(&sender().await.store, 0).await;
         let disk = SimDisk::new();
         let mount: Arc<dyn Disk> = Arc::new(disk.mount());
-        let mut log = LogStore::open(Arc::clone(&mount), OPTIONS).await.unwrap();
+        let mut log = LogStore::open(Arc::clone(&mount), &claim(), OPTIONS)
+            .await
+            .unwrap();
         let store = open_state_on(mount).await.unwrap();
         // What an older leader wrote beyond the snapshot's end, and never committed.
         let uncommitted = |index| Entry {
@@ -320,7 +322,9 @@ fn after_a_crash_the_log_does_not_contradict_the_snapshot_that_replaced_it() {
         disk.lose_power(&mut || 0);
 
         let mount: Arc<dyn Disk> = Arc::new(disk.mount());
-        let mut log = LogStore::open(Arc::clone(&mount), OPTIONS).await.unwrap();
+        let mut log = LogStore::open(Arc::clone(&mount), &claim(), OPTIONS)
+            .await
+            .unwrap();
         let mut store = open_state_on(mount).await.unwrap();
         let mut node = StorageHelper::new(&mut log, &mut store).with_id(1);
         let started = node.get_initial_state().await;

@@ -5,7 +5,9 @@ use std::io;
 use tidegate_domain::id::StateVersion;
 use tidegate_domain::state::RowError;
 
+use crate::storage::IdentityError;
 use crate::storage::codec::CodecError;
+use crate::storage::database::OpenError;
 
 /// Why the state cannot be opened, read, or moved on. All but [`StateError::Refused`] mean that
 /// this node's storage is not to be trusted. Each stops the node, unless it was a client's read that
@@ -13,6 +15,9 @@ use crate::storage::codec::CodecError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
+    /// The state is not this directory's, or empty.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The disk failed.
     #[error("state: {0}")]
     Io(#[from] io::Error),
@@ -37,6 +42,15 @@ pub enum StateError {
     /// An earlier failure left the memory ahead of the disk.
     #[error("state: stopped after an earlier failure: {0}")]
     Poisoned(String),
+}
+
+impl From<OpenError> for StateError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Identity(error) => Self::Identity(error),
+            OpenError::Database(error) => Self::Database(error),
+        }
+    }
 }
 
 impl From<StateError> for io::Error {

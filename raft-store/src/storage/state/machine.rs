@@ -112,8 +112,8 @@ impl RaftSnapshotBuilder<TypeConfig> for StateStore {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         // openraft purges the log up to what this snapshot covers, and goes on applying meanwhile.
-        let store = self.clone();
-        let view = blocking(move || store.durable_view()).await??;
+        let (store, log) = (self.clone(), self.look_at_log().await);
+        let view = blocking(move || store.durable_view(log)).await??;
         let mut last_log_id = view.position().applied;
         if let Some(last) = last_log_id
             .as_mut()

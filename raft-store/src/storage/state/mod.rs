@@ -8,20 +8,22 @@
 //! this module writes down what came of it.
 
 mod core;
+mod durable;
 mod error;
 mod machine;
 mod tables;
 mod view;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 
 use redb::{Durability, WriteTransaction};
 use tidegate_audit_log::LogHead;
 use tidegate_domain::id::{Incarnation, LogTime};
 use tidegate_domain::{Stamp, State};
-use tidegate_mutant::{Mutant, is_on};
-use tidegate_runtime::blocking;
 use tidegate_runtime::disk::Disk;
+use tidegate_runtime::{Containment, blocking};
 
 pub use self::error::StateError;
 pub use self::view::{AuditEntry, StateView};
@@ -30,7 +32,7 @@ pub(super) use self::core::Core;
 pub(super) use self::tables::Tables;
 use super::database::OwnDatabase;
 use super::feed::{Batch, Feed, Position, PositionWatch};
-use super::{Identity, STATE_FILE, snapshot};
+use super::{Claim, Identity, LogMark, LogStore, STATE_FILE, snapshot};
 use crate::types::Entry;
 
 /// Sizes that a state is opened with.
@@ -63,12 +65,16 @@ struct Shared {
     disk: Arc<dyn Disk>,
     feed: Feed,
     options: StateOptions,
+    /// This node's log, from when both are open.
+    log: OnceLock<LogStore>,
 }
 
 #[derive(Debug)]
 struct Writing {
     /// Bytes of audit entries since the last durable commit.
     unsynced_bytes: u64,
+    /// What the log had when that was last written down.
+    log_mark: LogMark,
     /// Why nothing may be applied any more.
     poisoned: Option<String>,
 }
@@ -87,25 +93,28 @@ impl StateStore {
     /// [`StateError`] if the disk fails, or something is damaged or not this cluster's.
     pub async fn open(
         disk: Arc<dyn Disk>,
-        identity: &Identity,
+        claim: &Claim,
         options: StateOptions,
     ) -> Result<Self, StateError> {
-        let identity = identity.clone();
-        blocking(move || Self::open_blocking(disk, &identity, options)).await?
+        let (claim, containment) = (claim.clone(), Containment::here());
+        let read = move || Self::open_blocking(disk, &claim, options);
+        let opened = blocking(move || containment.run(read)).await?;
+        opened.map_err(|panic| StateError::Damaged(panic.to_string()))?
     }
 
     fn open_blocking(
         disk: Arc<dyn Disk>,
-        identity: &Identity,
+        claim: &Claim,
         options: StateOptions,
     ) -> Result<Self, StateError> {
+        let identity = &claim.owner().identity;
         let Identity {
             origin,
             incarnation,
             node: _,
         } = identity;
         snapshot::remove_leftovers(disk.as_ref())?;
-        let database = OwnDatabase::open(&disk, STATE_FILE, options.page_cache_bytes)?;
+        let database = OwnDatabase::open(&disk, STATE_FILE, claim, options.page_cache_bytes)?;
         tables::create(&database)?;
         let core = match tables::load(&database)? {
             Some(core) => core,
@@ -131,6 +140,7 @@ impl StateStore {
             identity: identity.clone(),
             writing: Mutex::new(Writing {
                 unsynced_bytes: 0,
+                log_mark: tables::mark(&database)?,
                 poisoned: None,
             }),
             shown: RwLock::new(Shown { core, installs: 0 }),
@@ -138,6 +148,7 @@ impl StateStore {
             disk,
             feed,
             options,
+            log: OnceLock::new(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -208,52 +219,6 @@ impl StateStore {
         view.changes_after(after, bytes_max)
     }
 
-    /// Makes everything that was applied durable.
-    #[cfg(test)]
-    pub(super) async fn flush(&self) -> Result<(), StateError> {
-        let shared = Arc::clone(&self.shared);
-        blocking(move || shared.flush(&mut shared.writing())).await?
-    }
-
-    /// Makes everything that was applied durable, and closes the file. Clones answer errors from
-    /// then on.
-    ///
-    /// # Errors
-    /// The disk failed; the log still has what was acknowledged.
-    pub(crate) async fn close(self) -> Result<(), StateError> {
-        let shared = Arc::clone(&self.shared);
-        let flushed = blocking(move || shared.flush(&mut shared.writing())).await;
-        // Whatever became of that.
-        let closed = blocking(move || self.shared.database.close()).await;
-        flushed??;
-        Ok(closed??)
-    }
-
-    /// Closes the file at once, as a crash of the process would: nothing more is written to it.
-    pub(crate) async fn abandon(self) {
-        let shared = self.shared;
-        shared.database.abandon();
-        let closed = blocking(move || {
-            // A batch that is being applied fails, and would close the file when it ends.
-            let _writing = shared.writing();
-            shared.database.close()
-        });
-        // Nobody has to be told: what is lost is in the log.
-        drop(closed.await);
-    }
-
-    /// A view of which nothing can be lost, with one lock for both.
-    ///
-    /// # Errors
-    /// The disk failed; the node must stop.
-    pub(super) fn durable_view(&self) -> Result<StateView, StateError> {
-        let mut writing = self.shared.writing();
-        if !is_on(Mutant::UnsyncedSnapshot) {
-            self.shared.flush(&mut writing)?;
-        }
-        StateView::open(&self.shared.database, self.shared.shown().installs)
-    }
-
     pub(super) fn shared_disk(&self) -> Arc<dyn Disk> {
         Arc::clone(&self.shared.disk)
     }
@@ -285,7 +250,7 @@ impl StateStore {
             shown.installs += 1;
             feed.replace(shown.core.position(shown.installs));
         }
-        self.shared.flush(&mut writing)
+        self.shared.flush(&mut writing, None)
     }
 
     #[cfg(test)]
@@ -352,17 +317,6 @@ impl Shared {
         };
         self.feed.publish(batch, position);
         Ok(answers)
-    }
-
-    fn flush(&self, writing: &mut Writing) -> Result<(), StateError> {
-        writing.check_sound()?;
-        let committed = begin(&self.database, true).and_then(|write| {
-            write.commit().map_err(redb::Error::from)?;
-            Ok(())
-        });
-        committed.map_err(|error| writing.poison(error))?;
-        writing.unsynced_bytes = 0;
-        Ok(())
     }
 
     // A panic while it was held leaves the memory ahead of the disk: the poison is kept.

@@ -1,8 +1,6 @@
 //! The tables of `state.redb`: one catalogue of what is stored under which key.
 
-use redb::{
-    ReadableTable, ReadableTableMetadata as _, Table, TableDefinition, WriteTransaction,
-};
+use redb::{ReadableTable, ReadableTableMetadata as _, Table, TableDefinition, WriteTransaction};
 use tidegate_audit_log::tiles::TILE_HEIGHT;
 use tidegate_audit_log::tree::NodeId;
 use tidegate_audit_log::{LogHead, NodeHash};
@@ -11,6 +9,7 @@ use tidegate_domain::id::Hash;
 
 use super::core::{Chained, Core, Settled};
 use super::{StateError, begin};
+use crate::storage::LogMark;
 use crate::storage::codec;
 use crate::storage::database::OwnDatabase;
 use crate::types::{LogId, StoredMembership};
@@ -34,6 +33,11 @@ pub(super) const MEMBERSHIP: &str = "membership";
 pub(super) const HEAD: &str = "head";
 /// The state root.
 pub(super) const ROOT: &str = "root";
+
+/// What this node's log was known to have when the state was last synced with that in mind. It is of
+/// this node alone: no snapshot carries it.
+const LOG_VOTE: &str = "log vote";
+const LOG_COMMITTED: &str = "log committed";
 
 /// The tables within one write transaction.
 pub(in crate::storage) struct Tables<'txn> {
@@ -153,6 +157,35 @@ impl<'txn> Tables<'txn> {
         }
         Ok(())
     }
+}
+
+/// Writes down what the log has.
+pub(super) fn put_mark(write: &WriteTransaction, mark: &LogMark) -> Result<(), StateError> {
+    let LogMark { vote, committed } = mark;
+    let put = || {
+        let mut meta = write.open_table(META)?;
+        if let Some(vote) = vote {
+            meta.insert(LOG_VOTE, codec::to_bytes(vote).as_slice())?;
+        }
+        if let Some(committed) = committed {
+            meta.insert(LOG_COMMITTED, codec::to_bytes(committed).as_slice())?;
+        }
+        Ok::<_, redb::Error>(())
+    };
+    Ok(put()?)
+}
+
+/// What the log had, as far as the state knows.
+pub(super) fn mark(database: &OwnDatabase) -> Result<LogMark, StateError> {
+    let read = database.begin_read()?;
+    let meta = read.open_table(META).map_err(redb::Error::from)?;
+    let get = |name| meta.get(name).map_err(redb::Error::from);
+    let vote = get(LOG_VOTE)?.map(|record| codec::from_bytes(record.value()));
+    let committed = get(LOG_COMMITTED)?.map(|record| codec::from_bytes(record.value()));
+    Ok(LogMark {
+        vote: vote.transpose()?,
+        committed: committed.transpose()?,
+    })
 }
 
 /// Makes sure that every table is there.

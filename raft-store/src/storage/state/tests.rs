@@ -354,16 +354,17 @@ fn a_state_of_another_cluster_does_not_open() {
     run(async {
         let rig = Rig::new().await;
         rig.store.flush().await.unwrap();
-        let other = Identity {
-            origin: "other.example".to_owned(),
-            ..crate::storage::rig::identity()
-        };
+        let mut owner = crate::storage::rig::claim().owner().clone();
+        owner.identity.origin = "other.example".to_owned();
+        let other = Claim::Returning(owner);
         let mount = Arc::new(rig.disk.mount());
         let refused = StateStore::open(mount, &other, rig.store.shared.options)
             .await
             .unwrap_err();
         assert!(
-            refused.to_string().contains("it is of \"fleet.example\""),
+            refused
+                .to_string()
+                .contains("belongs to node 1 of \"fleet.example\""),
             "{refused}"
         );
     });

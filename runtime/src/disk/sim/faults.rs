@@ -1,9 +1,10 @@
 //! What can be done to a simulated disk.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::SimDisk;
-use super::file::SECTOR_BYTES;
+use super::file::{File, SECTOR_BYTES};
 
 #[derive(Debug, Default)]
 pub(super) struct Faults {
@@ -131,6 +132,23 @@ impl SimDisk {
             }
         }
         flipped
+    }
+
+    /// The bytes of every file, as the running system sees them: a copy of the disk.
+    #[must_use]
+    pub fn copy(&self) -> BTreeMap<String, Vec<u8>> {
+        let device = self.device();
+        let bytes = device.files.iter();
+        bytes
+            .map(|(name, file)| (name.clone(), file.view.clone()))
+            .collect()
+    }
+
+    /// Makes a file be so, for good: what whoever has the machine can do while nothing runs there.
+    pub fn put(&self, name: &str, bytes: Vec<u8>) {
+        let mut device = self.device();
+        device.renamed.clear();
+        device.files.insert(name.to_owned(), File::synced(bytes));
     }
 
     /// Takes back every fault that is still to come, and gives the disk all its room.

@@ -20,6 +20,15 @@ pub(super) enum Change {
 pub(super) const SECTOR_BYTES: usize = 512;
 
 impl File {
+    /// A file of which nothing can be lost.
+    pub(super) fn synced(bytes: Vec<u8>) -> Self {
+        Self {
+            durable: bytes.clone(),
+            view: bytes,
+            unsynced: Vec::new(),
+        }
+    }
+
     pub(super) fn persist(&mut self) {
         for change in std::mem::take(&mut self.unsynced) {
             match change {
