@@ -7,7 +7,7 @@ use tidegate_domain::Event;
 use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::{AsyncRuntime as _, Clock, Rt, Task};
 
-use crate::store::WatchUpdate;
+use crate::watch::WatchUpdate;
 use crate::{
     ClientError, HighWater, ReadPoint, SharedLease, StoreClient, View, ViewError, WatchStream,
 };

@@ -18,6 +18,7 @@ mod lease;
 mod position;
 mod store;
 mod view;
+mod watch;
 
 pub use connect::ClientConfig;
 pub use error::ClientError;
@@ -25,5 +26,6 @@ pub use follow::{Follower, FollowerConfig, Observer};
 pub use high_water::HighWater;
 pub use lease::{Lease, LeaseTerms, SharedLease};
 pub use position::{Position, ReadPoint};
-pub use store::{Manifest, Proposed, SnapshotRows, StoreClient, WatchStream};
+pub use store::{Manifest, Proposed, SnapshotRows, StoreClient};
 pub use view::{View, ViewError};
+pub use watch::WatchStream;

@@ -1,21 +1,18 @@
 //! The calls of the `Store` service, with domain types in and out.
 
 use bytes::Bytes;
-use futures::StreamExt as _;
-use tidegate_domain::event::Event;
 use tidegate_domain::id::{Hash, Incarnation, Index, LogTime};
 use tidegate_domain::{Outcome, canonical};
+use tidegate_proto::v1;
 use tidegate_proto::v1::snapshot_part::Part;
 use tidegate_proto::v1::store_client::StoreClient as Grpc;
-use tidegate_proto::v1::watch_update::Update;
-use tidegate_proto::v1::{self, ResyncReason};
 use tidegate_proto::{Refusal, WireError};
-use tidegate_runtime::{AsyncRuntime as _, Leg, Passing, Rt, Way};
+use tidegate_runtime::{AsyncRuntime as _, Rt};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use crate::connect::{Node, Nodes};
-use crate::{ClientConfig, ClientError, Position, ReadPoint};
+use crate::{ClientConfig, ClientError, Position, ReadPoint, WatchStream};
 
 /// Largest answer that is accepted, in bytes: a watch batch or snapshot chunk with one large row.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -60,32 +57,6 @@ pub struct Manifest {
 
 /// State rows as `(key, value)` bytes.
 pub type SnapshotRows = Vec<(Bytes, Bytes)>;
-
-/// One update of a watch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum WatchUpdate {
-    Batch(Batch),
-    /// The node has applied as many entries, and the client has all of them.
-    Idle,
-    Resync(ResyncReason),
-}
-
-/// The next entries of a watch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Batch {
-    pub(crate) from: u64,
-    pub(crate) to: u64,
-    /// The complete events of each entry.
-    pub(crate) entries: Vec<Vec<Event>>,
-    pub(crate) state_root: Option<Hash>,
-}
-
-/// Events as one node sends them.
-#[derive(Debug)]
-pub struct WatchStream {
-    updates: Passing<Streaming<v1::WatchUpdate>>,
-    endpoint: String,
-}
 
 impl StoreClient {
     /// A client that connects when it is first used.
@@ -216,10 +187,7 @@ impl StoreClient {
             Ok(updates)
         };
         let (updates, node) = self.nodes.ask("watch", ask).await?;
-        Ok(WatchStream {
-            updates: Way::to(&node.endpoint).stream(Leg::Back, updates),
-            endpoint: node.endpoint,
-        })
+        Ok(WatchStream::new(node.endpoint, updates))
     }
 
     /// What each node says of itself, in the order of the endpoints.
@@ -304,56 +272,6 @@ impl StoreClient {
     }
 }
 
-impl WatchStream {
-    /// The node that speaks.
-    pub(crate) fn node(&self) -> String {
-        self.endpoint.clone()
-    }
-
-    /// The next update; `None` when the node ended the stream.
-    pub(crate) async fn next(&mut self) -> Result<Option<WatchUpdate>, ClientError> {
-        let message = self.updates.next().await.transpose();
-        let message = message.map_err(|status| ClientError {
-            operation: "watch",
-            endpoint: self.endpoint.clone(),
-            error: WireError::from(&status),
-        })?;
-        let Some(message) = message else {
-            return Ok(None);
-        };
-        let garbled = |problem: String| ClientError::garbled("watch", &self.endpoint, problem);
-        let update = match message.update {
-            Some(Update::Batch(batch)) => WatchUpdate::Batch(read_batch(batch).map_err(garbled)?),
-            Some(Update::Idle(v1::WatchIdle { entries: _ })) => WatchUpdate::Idle,
-            Some(Update::Resync(resync)) => WatchUpdate::Resync(resync.reason()),
-            None => return Err(garbled("an empty update".to_owned())),
-        };
-        Ok(Some(update))
-    }
-}
-
-fn read_batch(batch: v1::WatchBatch) -> Result<Batch, String> {
-    let v1::WatchBatch {
-        from,
-        to,
-        entries,
-        state_root,
-        log_time_ms: _,
-    } = batch;
-    let events = |entry: v1::WatchEntry| {
-        canonical::decode::<Vec<Event>>(&entry.events)
-            .map_err(|error| format!("events after entry {from} do not decode: {error}"))
-    };
-    Ok(Batch {
-        from,
-        to,
-        entries: entries.into_iter().map(events).collect::<Result<_, _>>()?,
-        state_root: state_root
-            .map(|root| hash("state root", root))
-            .transpose()?,
-    })
-}
-
 async fn manifest(parts: &mut Streaming<v1::SnapshotPart>) -> Result<Manifest, Status> {
     let first = parts.message().await?.and_then(|part| part.part);
     let garbled = |problem: String| Status::from(WireError::refused(Refusal::Internal, problem));
@@ -384,7 +302,7 @@ async fn manifest(parts: &mut Streaming<v1::SnapshotPart>) -> Result<Manifest, S
     })
 }
 
-fn hash(what: &str, bytes: Vec<u8>) -> Result<Hash, String> {
+pub(crate) fn hash(what: &str, bytes: Vec<u8>) -> Result<Hash, String> {
     let len = bytes.len();
     let bytes = bytes
         .try_into()

@@ -6,7 +6,7 @@ use tidegate_domain::id::{Hash, Index};
 use tidegate_domain::state::RowError;
 use tidegate_domain::{Event, Inconsistent, State, evolve};
 
-use crate::store::Batch;
+use crate::watch::Batch;
 use crate::{Manifest, Position, SnapshotRows};
 
 /// The state as of one position, folded with the same function that the store uses.
