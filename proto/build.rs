@@ -15,7 +15,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::path::PathBuf::from(std::env::var("OUT_DIR")?).join("descriptors.bin");
     std::fs::write(&path, descriptors.encode_to_vec())?;
     tonic_build::configure()
-        .bytes([".tidegate.v1.Frame"])
+        .bytes([
+            ".tidegate.v1.Frame",
+            ".tidegate.v1.WatchUpdate",
+            ".tidegate.v1.WatchEntry",
+        ])
         .file_descriptor_set_path(&path)
         .skip_protoc_run()
         .compile_protos(&FILES, &["proto"])?;

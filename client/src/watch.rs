@@ -64,7 +64,11 @@ impl WatchStream {
         };
         let garbled = |problem: String| ClientError::garbled("watch", &self.endpoint, problem);
         let update = match message.update {
-            Some(Update::Batch(batch)) => WatchUpdate::Batch(read_batch(batch).map_err(garbled)?),
+            Some(Update::Batch(batch)) => {
+                let batch = v1::WatchBatch::from_bytes(batch)
+                    .map_err(|error| garbled(format!("a batch does not decode: {error}")))?;
+                WatchUpdate::Batch(read_batch(batch).map_err(garbled)?)
+            }
             Some(Update::Idle(v1::WatchIdle { entries: _ })) => WatchUpdate::Idle,
             Some(Update::Resync(resync)) => WatchUpdate::Resync(resync.reason()),
             None => return Err(garbled("an empty update".to_owned())),

@@ -6,6 +6,7 @@
 //!
 //! Under `--cfg madsim` the same services run over the simulated network.
 
+mod watch;
 mod wire_error;
 
 pub use wire_error::{Effect, Refusal, WireError};

@@ -127,16 +127,17 @@ fn update(shared: &Shared, after: u64) -> Result<(v1::WatchUpdate, u64), Status>
         let entries = fleet.log[after as usize..].iter().map(|(_, _, applied)| {
             let events: Vec<Event> = applied.events().cloned().collect();
             v1::WatchEntry {
-                events: canonical::encode(&events),
+                events: canonical::encode(&events).into(),
             }
         });
-        Update::Batch(v1::WatchBatch {
+        let batch = v1::WatchBatch {
             from: after,
             to,
             entries: entries.collect(),
             state_root: Some(root),
             log_time_ms: fleet.state.meta().time.0,
-        })
+        };
+        Update::Batch(batch.to_bytes())
     };
     Ok((
         v1::WatchUpdate {

@@ -1,10 +1,14 @@
 //! The feed of applied entries for one client: gapless, in order, each exactly once, or `resync`.
 //!
-//! A watcher pulls. Nothing is queued for it beyond the batch on its way, so that a slow one costs
-//! no memory: it reads from the audit log what has left the feed, and when it is too far behind for
-//! that it is told to take a snapshot.
+//! A watcher pulls. Nothing is queued for it beyond the update on its way, so that a slow one costs
+//! no memory: it gets all that it lacks at once, reads from the audit log what has left the feed,
+//! and when it is too far behind for that it is told to take a snapshot.
+//!
+//! Watchers mostly lack the same. What one was sent is kept, encoded, for those who need it next: a
+//! thousand of them cost one encoding, and no look at the disk.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,17 +22,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{ReadError, ReadIndexes};
 use crate::config::NodeLimits;
-use crate::storage::{Batch, PositionWatch, StateError, StateStore};
+use crate::storage::{Batch, Position, PositionWatch, StateError, StateStore};
 
 /// How often a watcher hears that there is nothing new.
 const IDLE_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of events in one update; a single larger entry stands alone.
 const UPDATE_BYTES: usize = 1 << 20;
+/// Updates that are kept for other watchers.
+const RECENT_MAX: usize = 8;
 
 /// Opens watches, up to the node's limit. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Watches {
     state: StateStore,
+    recent: Recent,
     slots: Arc<Semaphore>,
     limits: NodeLimits,
 }
@@ -55,6 +62,7 @@ impl Watches {
     pub(crate) fn new(state: StateStore, limits: NodeLimits) -> Self {
         Self {
             state,
+            recent: Recent::default(),
             slots: Arc::new(Semaphore::new(limits.watchers_max)),
             limits,
         }
@@ -104,7 +112,7 @@ impl Watches {
             moved: self.state.subscribe(),
             after,
             installs: position.installs,
-            rest: None,
+            recent: self.recent.clone(),
             refused,
             slots: Arc::clone(&self.slots),
             lag_max: self.limits.watch_entries_max as u64,
@@ -122,8 +130,7 @@ struct Watcher {
     after: u64,
     /// Snapshots that this node had installed when the watch was opened.
     installs: u64,
-    /// What did not fit into the last update.
-    rest: Option<Batch>,
+    recent: Recent,
     /// Why the client must resync, if that was clear from the start.
     refused: Option<ResyncReason>,
     lag_max: u64,
@@ -148,9 +155,6 @@ impl Watcher {
         if let Some(reason) = self.refused {
             return Ok(resync(reason));
         }
-        if let Some(rest) = self.rest.take() {
-            return Ok(self.deliver(rest));
-        }
         loop {
             if self.slots.is_closed() {
                 return Err(ReadError::Stopped("shutting down".to_owned()).into());
@@ -166,13 +170,14 @@ impl Watcher {
                 return Ok(resync(ResyncReason::TooSlow));
             }
             if position.entries > self.after
-                && let Some(batch) = self.read().await?
+                && let Some(encoded) = self.read(&position).await?
             {
                 // Read again: a snapshot may have come between, and then this batch may be its.
                 if self.state.position().installs != self.installs {
                     return Ok(resync(ResyncReason::SnapshotInstalled));
                 }
-                return Ok(self.deliver(batch));
+                self.after = encoded.to;
+                return Ok(Update::Batch(encoded.batch));
             }
             match tokio::time::timeout(IDLE_EVERY, self.moved.changed()).await {
                 Ok(Ok(())) if is_on(Mutant::WatchProgressAhead) => {
@@ -190,7 +195,26 @@ impl Watcher {
         }
     }
 
-    async fn read(&self) -> Result<Option<Batch>, WatchError> {
+    /// What the client lacks, as far as it fits into one update; `None` if there is nothing.
+    async fn read(&self, position: &Position) -> Result<Option<Encoded>, WatchError> {
+        let (installs, after) = (self.installs, self.after);
+        if let known @ Some(_) = self.recent.find((installs, after), position.entries) {
+            return Ok(known);
+        }
+        let batch = match self.state.recent_after(after, UPDATE_BYTES) {
+            Some(batch) => batch,
+            None => match self.read_back().await? {
+                Some(batch) => batch,
+                None => return Ok(None),
+            },
+        };
+        let encoded = Encoded::new((installs, after), batch);
+        self.recent.keep(&encoded);
+        Ok(Some(encoded))
+    }
+
+    /// From the audit log.
+    async fn read_back(&self) -> Result<Option<Batch>, WatchError> {
         let (state, after) = (self.state.clone(), self.after);
         let storage = |error: &dyn std::fmt::Display| WatchError::Storage(error.to_string());
         blocking(move || state.changes_after(after, UPDATE_BYTES))
@@ -198,43 +222,62 @@ impl Watcher {
             .map_err(|error| storage(&error))?
             .map_err(|error: StateError| storage(&error))
     }
+}
 
-    /// As much of the batch as fits into one update; the rest comes with the next.
-    fn deliver(&mut self, mut batch: Batch) -> Update {
-        let fits = fitting(&batch.events);
-        if fits < batch.events.len() {
-            let rest = Batch {
-                from: batch.from + fits as u64,
-                events: batch.events.split_off(fits),
-                ..batch
-            };
-            self.rest = Some(rest);
-            batch.root = None;
+/// A batch that is ready to be sent.
+#[derive(Clone, Debug)]
+struct Encoded {
+    /// Whom it is for: installs of the node, and entries that the watcher has.
+    whom: (u64, u64),
+    /// Entries that the watcher has then.
+    to: u64,
+    batch: Bytes,
+}
+
+impl Encoded {
+    fn new(whom: (u64, u64), batch: Batch) -> Self {
+        let to = batch.to();
+        let Batch {
+            from,
+            events,
+            root,
+            log_time_ms,
+        } = batch;
+        let entries = events.into_iter().map(|events| WatchEntry { events });
+        let batch = WatchBatch {
+            from,
+            to,
+            entries: entries.collect(),
+            state_root: root.map(Vec::from),
+            log_time_ms,
+        };
+        Self {
+            whom,
+            to,
+            batch: batch.to_bytes(),
         }
-        self.after = batch.to();
-        Update::Batch(WatchBatch {
-            from: batch.from,
-            to: batch.to(),
-            entries: batch.events.iter().map(entry).collect(),
-            state_root: batch.root.map(Vec::from),
-            log_time_ms: batch.log_time_ms,
-        })
     }
 }
 
-/// How many of these events make up one update: at least one.
-fn fitting(events: &[Bytes]) -> usize {
-    let mut bytes = 0_usize;
-    let fits = events.iter().take_while(|events| {
-        bytes = bytes.saturating_add(events.len());
-        bytes <= UPDATE_BYTES
-    });
-    fits.count().max(1)
-}
+/// The last updates that were encoded, the newest first.
+#[derive(Clone, Debug, Default)]
+struct Recent(Arc<Mutex<VecDeque<Encoded>>>);
 
-fn entry(events: &Bytes) -> WatchEntry {
-    WatchEntry {
-        events: events.to_vec(),
+impl Recent {
+    /// An update for a watcher while the node has so many entries. One that lacks the newest of them
+    /// is of use only if it is about full: who is behind shall get all that it lacks at once.
+    fn find(&self, whom: (u64, u64), entries: u64) -> Option<Encoded> {
+        let is_enough = |it: &Encoded| it.to >= entries || it.batch.len() >= UPDATE_BYTES / 2;
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = kept.iter().filter(|it| it.whom == whom);
+        found.find(|it| is_enough(it)).cloned()
+    }
+
+    fn keep(&self, encoded: &Encoded) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|it| it.whom != encoded.whom);
+        kept.push_front(encoded.clone());
+        kept.truncate(RECENT_MAX);
     }
 }
 
@@ -254,14 +297,41 @@ const fn update(update: Update) -> WatchUpdate {
 mod tests {
     use super::*;
 
+    fn encoded(after: u64, entries: usize, bytes: usize) -> Encoded {
+        let batch = Batch {
+            from: after,
+            events: vec![Bytes::from(vec![7; bytes]); entries],
+            root: None,
+            log_time_ms: 1,
+        };
+        Encoded::new((0, after), batch)
+    }
+
     #[test]
-    fn an_update_holds_what_fits_and_never_nothing() {
-        let events = |len: usize| Bytes::from(vec![0; len]);
-        assert_eq!(fitting(&[events(UPDATE_BYTES + 1), events(1)]), 1);
-        assert_eq!(
-            fitting(&[events(UPDATE_BYTES - 1), events(1), events(1)]),
-            2
-        );
-        assert_eq!(fitting(&[events(10), events(10)]), 2);
+    fn an_update_is_encoded_once_for_all_who_lack_the_same() {
+        let recent = Recent::default();
+        let one = encoded(5, 2, 10);
+        recent.keep(&one);
+        let again = recent.clone().find((0, 5), 7).unwrap();
+        assert_eq!(again.to, 7);
+        assert_eq!(again.batch.as_ptr(), one.batch.as_ptr(), "the same memory");
+        assert!(recent.find((0, 6), 7).is_none(), "lacks less");
+        assert!(recent.find((1, 5), 7).is_none(), "of another state");
+    }
+
+    #[test]
+    fn who_is_behind_gets_more_than_others_got_before() {
+        let recent = Recent::default();
+        recent.keep(&encoded(5, 2, 10));
+        assert!(recent.find((0, 5), 8).is_none(), "an entry more is there");
+        recent.keep(&encoded(5, 3, 10));
+        assert_eq!(recent.find((0, 5), 8).unwrap().to, 8);
+        recent.keep(&encoded(6, 2, UPDATE_BYTES / 4));
+        assert_eq!(recent.find((0, 6), 99).unwrap().to, 8, "it is full");
+        for after in 10..10 + RECENT_MAX as u64 {
+            recent.keep(&encoded(after, 1, 1));
+        }
+        assert!(recent.find((0, 5), 8).is_none());
+        assert_eq!(recent.0.lock().unwrap().len(), RECENT_MAX);
     }
 }

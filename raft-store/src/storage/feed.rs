@@ -53,18 +53,35 @@ impl Batch {
         self.from + self.events.len() as u64
     }
 
-    /// The part of the batch that a watcher with `after` entries lacks.
-    fn since(&self, after: u64) -> Self {
+    /// The events that a watcher with `after` entries lacks.
+    fn since(&self, after: u64) -> &[Bytes] {
         let mut known = usize::try_from(after.saturating_sub(self.from)).unwrap_or(usize::MAX);
         if is_on(Mutant::WatchTwice) {
             known = 0;
         }
-        let events = self.events.iter().skip(known).cloned().collect();
-        Self {
-            from: self.from.max(after),
-            events,
-            ..*self
+        self.events.get(known..).unwrap_or_default()
+    }
+
+    /// Adds from the next batch of the ring what a watcher lacks and what fits. Whether all did.
+    fn extend(&mut self, next: &Self, room: &mut usize) -> bool {
+        let lacks = next.since(self.to());
+        let fits = lacks.iter().take_while(|events| {
+            let left = room.checked_sub(events.len());
+            *room = left.unwrap_or(0);
+            left.is_some()
+        });
+        let mut fits = fits.count();
+        if fits == 0 && self.events.is_empty() {
+            // A single larger entry stands alone.
+            fits = 1;
         }
+        let all = fits >= lacks.len();
+        if fits > 0 {
+            self.events.extend(lacks.iter().take(fits).cloned());
+            self.root = next.root.filter(|_| all);
+            self.log_time_ms = next.log_time_ms;
+        }
+        all
     }
 
     fn bytes(&self) -> usize {
@@ -87,6 +104,25 @@ pub(super) struct Feed {
 struct Ring {
     batches: VecDeque<Arc<Batch>>,
     bytes: usize,
+}
+
+impl Ring {
+    /// The batches from the one on that a watcher with `after` entries needs next, until they hold
+    /// `bytes_max`; none if the ring does not go back that far.
+    fn after(&self, after: u64, bytes_max: usize) -> Vec<Arc<Batch>> {
+        let at = self.batches.partition_point(|batch| batch.to() <= after);
+        let lacks = self.batches.range(at..);
+        let mut bytes = 0_usize;
+        let lacks = lacks.take_while(|batch| {
+            let full = bytes > bytes_max;
+            bytes += batch.since(after).iter().map(Bytes::len).sum::<usize>();
+            !full
+        });
+        match self.batches.get(at) {
+            Some(first) if first.from <= after => lacks.cloned().collect(),
+            Some(_) | None => Vec::new(),
+        }
+    }
 }
 
 impl Feed {
@@ -129,12 +165,21 @@ impl Feed {
         self.set(at);
     }
 
-    /// The next batch for a watcher with `after` entries, if the ring goes back that far.
-    pub(super) fn batch_after(&self, after: u64) -> Option<Batch> {
-        let ring = self.ring();
-        let at = ring.batches.partition_point(|batch| batch.to() <= after);
-        let batch = ring.batches.get(at)?;
-        (batch.from <= after).then(|| batch.since(after))
+    /// What a watcher with `after` entries lacks, of as many batches as fit into `bytes_max` of
+    /// events, if the ring goes back that far. One larger entry stands alone.
+    pub(super) fn batch_after(&self, after: u64, bytes_max: usize) -> Option<Batch> {
+        let lacks = self.ring().after(after, bytes_max);
+        let first = lacks.first()?;
+        let mut batch = Batch {
+            from: after,
+            events: Vec::new(),
+            root: None,
+            log_time_ms: first.log_time_ms,
+        };
+        let mut room = bytes_max;
+        // Stops at the first that does not fit as a whole.
+        let _ = lacks.iter().all(|next| batch.extend(next, &mut room));
+        Some(batch)
     }
 
     fn set(&self, at: Position) {

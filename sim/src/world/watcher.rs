@@ -63,8 +63,11 @@ async fn stretch(client: &Client, id: u64, from: u64, updates: u64) -> Result<u6
         let update = timeout(PATIENCE, watch.message()).await.map_err(silent)??;
         match update.and_then(|update| update.update) {
             Some(Update::Batch(batch)) => {
+                let batch = v1::WatchBatch::from_bytes(batch)
+                    .map_err(|error| Status::data_loss(error.to_string()))?;
                 let (from, to) = (batch.from, batch.to);
-                let events: Vec<Vec<u8>> = batch.entries.into_iter().map(|e| e.events).collect();
+                let events = batch.entries.iter().map(|entry| entry.events.to_vec());
+                let events: Vec<Vec<u8>> = events.collect();
                 witness.see(&Seen::WatchBatch {
                     lane,
                     from,

@@ -200,13 +200,20 @@ impl StateStore {
         StateView::open(&self.shared.database, self.shared.shown().installs)
     }
 
-    /// The next changes for a watcher whose state covers `after` entries: from memory, or from the
-    /// audit log with at most `bytes_max` of events. `None` if there are none yet. Reads the disk.
+    /// The next changes for a watcher whose state covers `after` entries, with at most `bytes_max`
+    /// of events or one larger entry, if they are still in memory. Cheap.
+    #[must_use]
+    pub fn recent_after(&self, after: u64, bytes_max: usize) -> Option<Batch> {
+        self.shared.feed.batch_after(after, bytes_max)
+    }
+
+    /// As [`Self::recent_after`], but what has left the memory is read from the audit log. `None`
+    /// if there are none yet. Reads the disk.
     ///
     /// # Errors
     /// The database cannot be read, or `after` is more than there is ([`StateError::Refused`]).
     pub fn changes_after(&self, after: u64, bytes_max: usize) -> Result<Option<Batch>, StateError> {
-        if let batch @ Some(_) = self.shared.feed.batch_after(after) {
+        if let batch @ Some(_) = self.recent_after(after, bytes_max) {
             return Ok(batch);
         }
         let view = self.view()?;
