@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tidegate_domain::Event;
 use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::{AsyncRuntime as _, Clock, Rt, Task};
@@ -48,9 +49,15 @@ pub trait Observer: Send + 'static {
     /// There is a view, and it did not follow from the last one.
     fn replaced(&mut self, view: &View);
 
-    /// The view moved on by these events.
+    /// The view moved on by these events, of one entry or of many.
     fn advanced(&mut self, view: &View, events: &[Event]);
 }
+
+/// Most entries that are folded before the observer sees the view again. More wait for the next
+/// time: a halt among the first must not wait until all others have been folded.
+const SHOWN_ENTRIES: usize = 1_024;
+/// Most bytes of events, likewise. The update that passes a bound is still folded as a whole.
+const SHOWN_BYTES: usize = 1 << 20;
 
 /// First pause after a failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -239,21 +246,26 @@ impl<O: Observer> Follow<O> {
         };
         let mut watch = self.client.watch(view.position()).await?;
         loop {
-            let batch = match next_update(&mut watch, self.config.silence_max).await? {
-                WatchUpdate::Batch(batch) => batch,
-                WatchUpdate::Idle if self.is_behind() => {
+            let first = next_update(&mut watch, self.config.silence_max).await?;
+            if matches!(first, WatchUpdate::Idle) {
+                if self.is_behind() {
                     return Err(Interruption::Behind(watch.node()));
                 }
-                WatchUpdate::Idle => continue,
-                WatchUpdate::Resync(reason) => {
-                    return Err(Interruption::Resync(reason.as_str_name()));
-                }
-            };
-            view.advance(&batch)?;
-            self.high_water.raise(view.position()).await?;
-            let events: Vec<Event> = batch.entries.into_iter().flatten().collect();
-            self.observer.advanced(view, &events);
-            self.lease.with(|lease| lease.reached(view.position()));
+                continue;
+            }
+            let before = view.position();
+            let Gathered {
+                events,
+                interrupted,
+            } = gather(view, first, || arrived(&mut watch))?;
+            if view.position() != before {
+                self.high_water.raise(view.position()).await?;
+                self.observer.advanced(view, &events);
+                self.lease.with(|lease| lease.reached(view.position()));
+            }
+            if let Some(why) = interrupted {
+                return Err(why);
+            }
         }
     }
 
@@ -282,14 +294,70 @@ impl<O: Observer> Follow<O> {
     }
 }
 
+/// What was folded at once.
+#[derive(Debug, Default)]
+struct Gathered {
+    /// The events, in order. To be shown whatever interrupted: the view is past them.
+    events: Vec<Event>,
+    /// Why there will be no more.
+    interrupted: Option<Interruption>,
+}
+
+/// Folds an update and those that arrived behind it, within bounds. Many small commits then cost
+/// one durable mark and one index together: paid for each, a busy store would be ahead for good, and
+/// a halt would wait behind everything before it.
+fn gather(
+    view: &mut View,
+    first: WatchUpdate,
+    mut arrived: impl FnMut() -> Option<Result<WatchUpdate, Interruption>>,
+) -> Result<Gathered, ViewError> {
+    let mut gathered = Gathered::default();
+    let (mut next, mut entries, mut bytes) = (Some(Ok(first)), 0, 0);
+    while let Some(update) = next {
+        match update {
+            Ok(WatchUpdate::Batch(batch)) => {
+                view.advance(&batch)?;
+                entries += batch.entries.len();
+                bytes += batch.bytes;
+                gathered.events.extend(batch.entries.into_iter().flatten());
+            }
+            Ok(WatchUpdate::Idle) => {}
+            Ok(WatchUpdate::Resync(reason)) => {
+                gathered.interrupted = Some(Interruption::Resync(reason.as_str_name()));
+            }
+            Err(why) => gathered.interrupted = Some(why),
+        }
+        let full = entries >= SHOWN_ENTRIES || bytes >= SHOWN_BYTES;
+        if full || gathered.interrupted.is_some() {
+            break;
+        }
+        next = arrived();
+    }
+    Ok(gathered)
+}
+
+/// The next update, if it is here already.
+fn arrived(watch: &mut WatchStream) -> Option<Result<WatchUpdate, Interruption>> {
+    let next = watch.next().now_or_never()?;
+    Some(said(next, watch))
+}
+
 async fn next_update(
     watch: &mut WatchStream,
     silence_max: Duration,
 ) -> Result<WatchUpdate, Interruption> {
     match Rt::timeout(silence_max, watch.next()).await {
-        Ok(Ok(Some(update))) => Ok(update),
-        Ok(Ok(None)) => Err(Interruption::Ended(watch.node())),
-        Ok(Err(error)) => Err(error.into()),
+        Ok(next) => said(next, watch),
         Err(_) => Err(Interruption::Silent(watch.node())),
     }
 }
+
+fn said(
+    next: Result<Option<WatchUpdate>, ClientError>,
+    watch: &WatchStream,
+) -> Result<WatchUpdate, Interruption> {
+    next?.ok_or_else(|| Interruption::Ended(watch.node()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,11 @@ impl HighWater {
 
     /// Raises the mark, durable on return; a lower position changes nothing.
     ///
+    /// Never further than to what is about to be used. A mark raised ahead would save writes, but
+    /// after a crash nobody could tell it from one that was reached: either the node refuses honest
+    /// state until the cluster gets there, or it takes state below what it used. Who follows a busy
+    /// store folds much, and raises the mark once for all of it.
+    ///
     /// # Errors
     /// The disk failed; the mark is then as it was.
     pub async fn raise(&mut self, position: Position) -> io::Result<()> {

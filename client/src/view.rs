@@ -140,6 +140,7 @@ impl View {
             from,
             to,
             entries,
+            bytes: _,
             state_root,
         } = batch;
         let len = entries.len();

@@ -28,6 +28,8 @@ pub(crate) struct Batch {
     pub(crate) to: u64,
     /// The complete events of each entry.
     pub(crate) entries: Vec<Vec<Event>>,
+    /// Of the events, as they came.
+    pub(crate) bytes: usize,
     pub(crate) state_root: Option<Hash>,
 }
 
@@ -51,7 +53,8 @@ impl WatchStream {
         self.endpoint.clone()
     }
 
-    /// The next update; `None` when the node ended the stream.
+    /// The next update; `None` when the node ended the stream. Nothing is lost if the future is
+    /// dropped before it is ready.
     pub(crate) async fn next(&mut self) -> Result<Option<WatchUpdate>, ClientError> {
         let message = self.updates.next().await.transpose();
         let message = message.map_err(|status| ClientError {
@@ -89,9 +92,11 @@ fn read_batch(batch: v1::WatchBatch) -> Result<Batch, String> {
         canonical::decode::<Vec<Event>>(&entry.events)
             .map_err(|error| format!("events after entry {from} do not decode: {error}"))
     };
+    let bytes = entries.iter().map(|entry| entry.events.len()).sum();
     Ok(Batch {
         from,
         to,
+        bytes,
         entries: entries.into_iter().map(events).collect::<Result<_, _>>()?,
         state_root: state_root
             .map(|root| hash("state root", root))

@@ -29,6 +29,7 @@ struct Shown(Arc<Mutex<Seen>>);
 struct Seen {
     position: Position,
     replaced: usize,
+    advanced: usize,
     /// Indices of the entries whose events came.
     entries: Vec<u64>,
     state: Option<State>,
@@ -50,6 +51,7 @@ impl Observer for Shown {
         let mut seen = self.0.lock().unwrap();
         assert!(view.position() > seen.position);
         seen.position = view.position();
+        seen.advanced += 1;
         for event in events {
             if let Event::EntryRecorded { index, .. } = event {
                 seen.entries.push(index.0);
@@ -60,14 +62,17 @@ impl Observer for Shown {
 }
 
 async fn follow(client: StoreClient, shown: &Shown) -> Follower {
+    follow_from(&SimDisk::new(), client, shown).await
+}
+
+/// Follows with the high-water mark on a disk.
+async fn follow_from(disk: &SimDisk, client: StoreClient, shown: &Shown) -> Follower {
     let config = FollowerConfig {
         renew_every: Duration::from_millis(200),
         silence_max: Duration::from_secs(3),
         ..FollowerConfig::new(Fleet::ORIGIN)
     };
-    let mark = HighWater::open(Arc::new(SimDisk::new().mount()))
-        .await
-        .unwrap();
+    let mark = HighWater::open(Arc::new(disk.mount())).await.unwrap();
     Follower::start(client, config, Arc::new(SystemClock), mark, shown.clone())
 }
 
@@ -117,6 +122,46 @@ async fn a_view_follows_each_event_once_in_order_while_leaders_die() {
     );
     assert_eq!(seen.entries.last(), Some(&(seen.position.entries - 1)));
     assert_eq!(seen.state.as_ref().unwrap().variants().len(), 40);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_disk_does_not_keep_a_view_behind() {
+    const COMMANDS: u32 = 120;
+    let mut cluster = Cluster::start(Shape {
+        nodes: 1,
+        ..Shape::default()
+    })
+    .await;
+    let client = cluster.client();
+    let (shown, disk) = (Shown::default(), SimDisk::new());
+    disk.set_sync_delay(Duration::from_millis(100));
+    let _follower = follow_from(&disk, client.clone(), &shown).await;
+    eventually("a first view", || {
+        shown.0.lock().unwrap().state.is_some().then_some(())
+    })
+    .await;
+    // Each a commit, and so a batch, of its own.
+    for number in 0..COMMANDS {
+        let command = cluster.variant(number).to_bytes();
+        accepted(&client.propose(command).await.unwrap());
+    }
+    let point = client.read_index().await.unwrap().position;
+    eventually("the view caught up", || {
+        (shown.0.lock().unwrap().position >= point).then_some(())
+    })
+    .await;
+    let seen = shown.0.lock().unwrap();
+    assert!(
+        seen.entries.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "{:?}",
+        seen.entries
+    );
+    assert_eq!(seen.state.as_ref().unwrap().variants().len(), 120);
+    assert!(
+        seen.advanced < 60,
+        "{} marks were written for {COMMANDS} commands",
+        seen.advanced
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
