@@ -93,12 +93,14 @@ impl Metrics {
 
 /// For whom measurements speak, as one snapshot has it. Built with the snapshot's index.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct Comparisons {
     variants: BTreeMap<VariantId, VariantTraits>,
     by_component: BTreeMap<Component, Compared>,
 }
 
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(test, derive(PartialEq))]
 struct Compared {
     rollouts: BTreeMap<RolloutId, Comparison>,
     baselines: Vec<Settled>,
@@ -106,6 +108,7 @@ struct Compared {
 
 /// One rollout, compared with what its devices would run without it.
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 struct Comparison {
     release: ReleaseName,
     version: Version,
@@ -119,6 +122,7 @@ struct Comparison {
 
 /// A baseline.
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 struct Settled {
     selector: Selector,
     excluded: BTreeSet<VariantId>,

@@ -166,3 +166,40 @@ fn terms(snapshot: &Snapshot) -> LeaseTerms {
         drift_margin: Duration::from_millis(settings.drift_margin.0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tidegate_domain::testing::{Fleet, Step};
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+        /// A snapshot that is kept answers as the one that would have been built.
+        #[test]
+        fn what_is_not_built_anew_would_be_the_same(
+            steps in prop::collection::vec((any::<u8>(), any::<u64>()), 1..60),
+        ) {
+            let mut fleet = Fleet::furnished();
+            let mut kept = fleet.state.clone();
+            for (what, dice) in steps {
+                let log = fleet.log.len();
+                fleet.take(Step { what, dice });
+                let events: Vec<Event> = fleet.log[log..]
+                    .iter()
+                    .flat_map(|(.., applied)| applied.events().cloned())
+                    .collect();
+                if events.iter().any(changes_snapshot) {
+                    kept = fleet.state.clone();
+                    continue;
+                }
+                let now = fleet.state.meta().time;
+                let index = |state| Index::build(state).noticed(now);
+                prop_assert!(index(&kept) == index(&fleet.state), "the index: {:?}", events);
+                let compared = [&kept, &fleet.state].map(Comparisons::of);
+                prop_assert!(compared[0] == compared[1], "what is compared: {:?}", events);
+            }
+        }
+    }
+}

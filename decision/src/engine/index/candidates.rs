@@ -5,7 +5,7 @@ use super::{
 };
 use std::cmp::Reverse;
 use tidegate_domain::{
-    id::Channel,
+    id::{Channel, LogTime, Revision},
     rollout::{Life, Rollout},
     state::State,
 };
@@ -32,7 +32,7 @@ impl Building<'_> {
                 opened: rollout
                     .current_wave()
                     .map_or(0, |wave| usize::from(wave.0) + 1),
-                rollout: rollout.clone(),
+                rollout: without_progress(rollout),
             });
             let entry = &self.index.releases[release.0 as usize];
             let (component, critical) = (entry.component, entry.critical_security);
@@ -167,6 +167,17 @@ impl Building<'_> {
                 });
             }
         }
+    }
+}
+
+/// A rollout less what grants, reports and time alone change: no index is built for those, so no
+/// decision may read it from one.
+fn without_progress(rollout: &Rollout) -> Rollout {
+    Rollout {
+        waves: Vec::new(),
+        judged_at: LogTime(0),
+        revision: Revision(0),
+        ..rollout.clone()
     }
 }
 

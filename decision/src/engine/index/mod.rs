@@ -91,6 +91,7 @@ pub struct SessionEntry {
 
 /// The retrieval index of one snapshot.
 #[derive(Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct Index {
     pub(super) cited: Cited,
     pub(super) settings: Settings,
@@ -117,6 +118,7 @@ pub struct Index {
 
 /// A variant.
 #[derive(Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct VariantEntry {
     pub(super) id: VariantId,
     pub(super) traits: VariantTraits,
@@ -127,6 +129,7 @@ pub(super) struct VariantEntry {
 
 /// The emergency stops that cover somebody.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct Stops {
     pub(super) offers: Option<StopId>,
     pub(super) returns: Option<StopId>,
@@ -134,6 +137,7 @@ pub(super) struct Stops {
 
 /// What is known of a region.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct RegionEntry {
     pub(super) policy: Option<RegionPolicy>,
     pub(super) stops: Stops,
@@ -141,7 +145,9 @@ pub(super) struct RegionEntry {
 
 /// A rollout that is under way, halted, or rolled back with its bar still standing.
 #[derive(Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct RolloutEntry {
+    /// Without its progress.
     pub(super) rollout: Rollout,
     /// How many of its waves are open.
     pub(super) opened: usize,
@@ -149,6 +155,7 @@ pub(super) struct RolloutEntry {
 
 /// A release that may come up.
 #[derive(Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct ReleaseEntry {
     pub(super) name: ReleaseName,
     pub(super) component: ComponentSlot,
@@ -182,6 +189,7 @@ pub(super) enum LineKind {
 
 /// One reason to change something on devices, whatever their stratum.
 #[derive(Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct Line {
     pub(super) kind: LineKind,
     pub(super) component: ComponentSlot,
@@ -193,6 +201,7 @@ pub(super) struct Line {
 
 /// A line in one stratum.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct Candidate {
     pub(super) line: u32,
     /// What devices would get.
@@ -206,6 +215,7 @@ pub(super) struct Candidate {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 struct Bar {
     rollout: RolloutId,
     members: Members,
@@ -215,6 +225,7 @@ struct Bar {
 
 /// What is held for a device.
 #[derive(Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct Held {
     pub(super) component: Option<Component>,
     pub(super) kind: HoldKind,
@@ -232,6 +243,14 @@ impl Index {
     /// Builds the index of a snapshot.
     pub fn build(state: &State) -> Self {
         build::build(state)
+    }
+
+    /// What of it a decision could notice at `now`, wherever it was built.
+    #[cfg(test)]
+    pub(crate) fn noticed(mut self, now: LogTime) -> Self {
+        (self.cited.entries, self.cited.time) = (Entries(0), LogTime(0));
+        self.holds.retain(|(_, held)| now < held.until);
+        self
     }
 
     /// The snapshot that it was built from.

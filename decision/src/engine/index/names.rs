@@ -33,6 +33,7 @@ pub(crate) type NameMap<V> = HashMap<Box<str>, V, BuildHasherDefault<Fnv>>;
 
 /// Names in the order in which they were first seen, each with its number.
 #[derive(Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) struct Names<T> {
     names: Vec<T>,
     slots: NameMap<u16>,

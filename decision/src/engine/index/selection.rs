@@ -30,6 +30,7 @@ impl Coded {
 
 /// A set of variants by slot.
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) struct Members(Vec<u64>);
 
 impl Members {
