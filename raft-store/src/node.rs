@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::api::store::Serving;
-use crate::api::{PacedViews, ReadIndexes, Watches, Writes, admin, audit};
+use crate::api::{PacedStreams, ReadIndexes, Watches, Writes, admin, audit};
 use crate::config::NodeConfig;
 use crate::group::Group;
 use crate::listen::Listener;
@@ -289,7 +289,8 @@ fn serving(
     );
     Serving {
         watches: Watches::new(state.clone(), limits),
-        views: PacedViews::default(),
+        snapshots: PacedStreams::of_snapshots(Arc::clone(&clock)),
+        exports: PacedStreams::of_exports(Arc::clone(&clock)),
         group,
         state,
         log,

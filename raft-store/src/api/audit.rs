@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 use super::store::{Serving, on_disk};
 use crate::config::NodeConfig;
 use crate::node::NodeKeys;
-use crate::storage::{AuditEntry, StateError, StateView};
+use crate::storage::{AuditEntry, StateError, StateStore, StateView};
 
 /// Bytes of entries in one batch; a single larger entry stands alone.
 const BATCH_BYTES: usize = 512 << 10;
@@ -88,15 +88,15 @@ impl audit_server::Audit for AuditService {
         request: Request<v1::EntriesRequest>,
     ) -> Result<Response<Batches>, Status> {
         let v1::EntriesRequest { from, to } = request.into_inner();
-        let slot = self.serving.views.slot()?;
-        let view = self.view().await?;
-        let head = view.head().size();
+        let slot = self.serving.exports.slot()?;
+        let head = self.view().await?.head().size();
         let to = if to == 0 { head } else { to };
         if from > to || to > head {
             return Err(out_of_range(format!("entries {from} to {to} of {head}")));
         }
-        let rest = Some((view, from, to));
-        let batches = slot.pace(stream::unfold(rest, next_batch));
+        let rest = Some((self.serving.state.clone(), from, to));
+        let batches = stream::unfold(rest, next_batch);
+        let batches = slot.pace(batches, |batch| batch.entries.iter().map(entry_bytes).sum());
         Ok(Response::new(Box::pin(batches)))
     }
 
@@ -257,27 +257,32 @@ async fn prove(
     .await
 }
 
-type Rest = Option<(StateView, u64, u64)>;
+type Rest = Option<(StateStore, u64, u64)>;
 
+/// Entries never change: each batch is read from a view of its own, and none is held meanwhile.
 async fn next_batch(rest: Rest) -> Option<(Result<v1::EntryBatch, Status>, Rest)> {
-    let (view, from, to) = rest?;
+    let (state, from, to) = rest?;
     if from >= to {
         return None;
     }
     let read = on_disk(move || {
-        let mut entries = view.entries(from, BATCH_BYTES)?;
+        let mut entries = state.view()?.entries(from, BATCH_BYTES)?;
         entries.retain(|entry| entry.index < to);
-        Ok((view, entries))
+        Ok((state, entries))
     });
     match read.await {
-        Ok((view, entries)) => {
+        Ok((state, entries)) => {
             let next = entries.last()?.index + 1;
             let entries = entries.into_iter().map(wire_entry).collect();
             let batch = v1::EntryBatch { from, entries };
-            Some((Ok(batch), Some((view, next, to))))
+            Some((Ok(batch), Some((state, next, to))))
         }
         Err(status) => Some((Err(status), None)),
     }
+}
+
+fn entry_bytes(entry: &v1::AuditEntry) -> usize {
+    entry.entry.len() + entry.detached_body.as_ref().map_or(0, Vec::len)
 }
 
 fn wire_entry(entry: AuditEntry) -> v1::AuditEntry {

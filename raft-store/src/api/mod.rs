@@ -5,7 +5,7 @@
 //! | `write` | commits signed commands, wherever they arrive |
 //! | `read` | read points confirmed by a quorum, many reads to a round |
 //! | `watch` | the feed of applied entries, gapless or resync |
-//! | `paced` | streams over a view of the state: few at once, none that stands still |
+//! | `paced` | snapshots and exports: few at once, none that is read too slowly |
 //! | `store` | the `Store` service |
 //! | `audit` | the `Audit` service |
 //! | `admin` | the `Admin` service |
@@ -30,7 +30,7 @@ pub(crate) mod store;
 mod watch;
 mod write;
 
-pub(crate) use paced::PacedViews;
+pub(crate) use paced::PacedStreams;
 pub use read::ReadError;
 pub(crate) use read::ReadIndexes;
 pub use watch::WatchError;

@@ -14,7 +14,7 @@ use tidegate_runtime::{Clock, blocking};
 use tonic::{Request, Response, Status};
 
 use super::status::status;
-use super::{PacedViews, Proposed, ReadError, ReadIndexes, Watches, Writes};
+use super::{PacedStreams, Proposed, ReadError, ReadIndexes, Watches, Writes};
 use crate::config::NodeLimits;
 use crate::group::Group;
 use crate::network::clocks::PeerClocks;
@@ -32,7 +32,8 @@ pub(crate) struct Serving {
     pub(crate) writes: Writes,
     pub(crate) reads: ReadIndexes,
     pub(crate) watches: Watches,
-    pub(crate) views: PacedViews,
+    pub(crate) snapshots: PacedStreams,
+    pub(crate) exports: PacedStreams,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) clocks: Arc<PeerClocks>,
     pub(crate) room: Arc<Room>,
@@ -158,7 +159,7 @@ impl StoreService {
 
     /// A manifest and all rows, as of now; `age_ms` is for stale reads.
     async fn parts(&self, age_ms: Option<Option<u64>>) -> Result<Parts, Status> {
-        let slot = self.0.views.slot()?;
+        let slot = self.0.snapshots.slot()?;
         let (state, origin) = (self.0.state.clone(), self.0.origin());
         let incarnation = self.incarnation();
         let (view, rows) = on_disk(move || {
@@ -180,7 +181,7 @@ impl StoreService {
         };
         let first = stream::iter([Ok(part(Part::Manifest(manifest)))]);
         let chunks = stream::unfold(Some((view, None)), next_chunk);
-        Ok(Box::pin(slot.pace(first.chain(chunks))))
+        Ok(Box::pin(slot.pace(first.chain(chunks), row_bytes)))
     }
 }
 
@@ -226,6 +227,16 @@ async fn next_chunk(rest: Rest) -> Option<(Result<v1::SnapshotPart, Status>, Res
         rows: rows.collect(),
     };
     Some((Ok(part(Part::Chunk(chunk))), Some((view, Some(last)))))
+}
+
+pub(super) fn row_bytes(part: &v1::SnapshotPart) -> usize {
+    match &part.part {
+        Some(Part::Chunk(chunk)) => {
+            let rows = chunk.rows.iter();
+            rows.map(|row| row.key.len() + row.value.len()).sum()
+        }
+        Some(Part::Manifest(_)) | None => 0,
+    }
 }
 
 const fn part(part: Part) -> v1::SnapshotPart {
