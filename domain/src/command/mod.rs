@@ -1,4 +1,6 @@
 //! Commands: what can be asked of the cluster, and the signed envelope in which it is asked.
+#[macro_use]
+mod declare;
 mod envelope;
 
 pub use envelope::{
@@ -21,56 +23,6 @@ use crate::{
     variant::VariantTraits,
 };
 use minicbor::{Decode, Encode};
-
-/// Declares the commands: one list makes the enum, the kind numbers, and the codec of arguments.
-macro_rules! commands {
-    ($($(#[$meta:meta])* $name:ident = $kind:literal),+ $(,)?) => {
-        /// What can be asked.
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        pub enum Command {
-            $($(#[$meta])* $name($name),)+
-        }
-
-        impl Command {
-            /// The kind number, as in the envelope and in the audit entry. Never reused.
-            pub const fn kind(&self) -> u16 {
-                match self { $(Self::$name(_) => $kind,)+ }
-            }
-
-            /// The name of the kind.
-            pub const fn name(&self) -> &'static str {
-                match self { $(Self::$name(_) => stringify!($name),)+ }
-            }
-
-            /// The name of a kind number.
-            pub const fn kind_name(kind: u16) -> Option<&'static str> {
-                match kind { $($kind => Some(stringify!($name)),)+ _ => None }
-            }
-
-            /// The canonical bytes of the arguments.
-            pub fn arguments(&self) -> Vec<u8> {
-                match self { $(Self::$name(arguments) => crate::canonical::encode(arguments),)+ }
-            }
-
-            /// Decodes arguments of a kind from their canonical bytes.
-            ///
-            /// # Errors
-            /// An unknown kind, or bytes that are not the canonical form of its arguments.
-            pub fn from_arguments(kind: u16, bytes: &[u8]) -> Result<Self, ArgumentsError> {
-                match kind {
-                    $($kind => Ok(Self::$name(crate::canonical::decode(bytes)?)),)+
-                    _ => Err(ArgumentsError::UnknownKind(kind)),
-                }
-            }
-        }
-
-        $(impl From<$name> for Command {
-            fn from(arguments: $name) -> Self {
-                Self::$name(arguments)
-            }
-        })+
-    };
-}
 
 /// Why arguments do not decode.
 #[derive(Debug, thiserror::Error)]
