@@ -220,6 +220,9 @@ pub(crate) const fn role_of(demand: Demand) -> Role {
         Demand::Operator | Demand::OperatorQuorum => Role::Operator,
         Demand::Decision | Demand::Session(_) => Role::Decision,
         Demand::Node => Role::Node,
+        // None is counted.
+        #[cfg(feature = "bench")]
+        Demand::Nobody => Role::Operator,
     }
 }
 
@@ -235,6 +238,8 @@ pub(crate) fn needed(state: &State, demand: Demand) -> u16 {
         Demand::RootQuorums => threshold(Role::Root),
         Demand::OperatorQuorum => threshold(Role::Operator),
         Demand::Operator | Demand::Decision | Demand::Session(_) | Demand::Node => 1,
+        #[cfg(feature = "bench")]
+        Demand::Nobody => 0,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The bugs that the simulator switches on are not in what is released.
+//! What is built in for the simulator and for benches is not in what is released.
 
 use tidegate_mutant::Mutant;
 
@@ -15,4 +15,14 @@ fn no_known_bug_is_built_in() {
         let name = format!("{mutant:?}");
         assert!(mutant == ALSO_A_REFUSAL || !has(&name), "{name}");
     }
+}
+
+/// Nobody has to sign it: see the feature `bench`.
+#[test]
+fn no_command_of_benches_is_built_in() {
+    let binary = std::fs::read(env!("CARGO_BIN_EXE_tidegate")).unwrap();
+    let has = |name: &str| memchr::memmem::find(&binary, name.as_bytes()).is_some();
+    // The names of commands that it has are there to be found.
+    assert!(has("RaiseStateVersion"));
+    assert_eq!(has("BenchFiller"), cfg!(feature = "bench"));
 }

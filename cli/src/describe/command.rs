@@ -200,6 +200,8 @@ fn guard(command: &Command) -> Wording {
             a,
         ),
         Command::Tick(Tick {}) => Wording::new("move log time on"),
+        #[cfg(feature = "bench")]
+        Command::BenchFiller(_) => Wording::new("take room in the log"),
         Command::ChangeMembership(ChangeMembership { members }) => {
             Wording::new("the store shall have these nodes, and no others")
                 .each("node", members.iter().map(member))

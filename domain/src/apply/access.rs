@@ -24,6 +24,9 @@ pub enum Demand {
     Session(SessionId),
     /// One `node` key.
     Node,
+    /// No signature: of benches only.
+    #[cfg(feature = "bench")]
+    Nobody,
 }
 
 /// Whose signatures a command takes, in a state. An operator alone may stop, narrow, or prepare;
@@ -73,6 +76,8 @@ pub fn demand(state: &State, command: &Command) -> Demand {
         Command::ReturnBudget(back) => Demand::Session(back.session),
         Command::Report(report) => Demand::Session(report.session),
         Command::Tick(_) => Demand::Node,
+        #[cfg(feature = "bench")]
+        Command::BenchFiller(_) => Demand::Nobody,
     }
 }
 

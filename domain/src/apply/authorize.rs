@@ -157,6 +157,8 @@ fn count(
             }
         }
         Demand::Node => of_role(state, Role::Node, Some(1), claimed),
+        #[cfg(feature = "bench")]
+        Demand::Nobody => Ok(Vec::new()),
     }
 }
 

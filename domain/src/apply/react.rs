@@ -77,6 +77,8 @@ pub(crate) fn react(changes: &mut Changes<'_>, command: &Command) {
         | Command::ChangeMembership(_)
         | Command::SetClusterConfig(_)
         | Command::RaiseStateVersion(_) => {}
+        #[cfg(feature = "bench")]
+        Command::BenchFiller(_) => {}
     }
 }
 

@@ -1,33 +1,39 @@
-//! How commands are declared: one list makes all that must know of each.
+//! How commands and their arguments are declared: one list makes all that must know of each.
 
 /// Declares the commands: one list makes the enum, the kind numbers, and the codec of arguments.
 macro_rules! commands {
-    ($($(#[$meta:meta])* $name:ident = $kind:literal),+ $(,)?) => {
+    ($($(#[doc = $doc:literal])+ $(#[cfg($cfg:meta)])? $name:ident = $kind:literal),+ $(,)?) => {
         /// What can be asked.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Command {
-            $($(#[$meta])* $name($name),)+
+            $($(#[doc = $doc])+ $(#[cfg($cfg)])? $name($name),)+
         }
 
         impl Command {
             /// The kind number, as in the envelope and in the audit entry. Never reused.
             pub const fn kind(&self) -> u16 {
-                match self { $(Self::$name(_) => $kind,)+ }
+                match self { $($(#[cfg($cfg)])? Self::$name(_) => $kind,)+ }
             }
 
             /// The name of the kind.
             pub const fn name(&self) -> &'static str {
-                match self { $(Self::$name(_) => stringify!($name),)+ }
+                match self { $($(#[cfg($cfg)])? Self::$name(_) => stringify!($name),)+ }
             }
 
             /// The name of a kind number.
             pub const fn kind_name(kind: u16) -> Option<&'static str> {
-                match kind { $($kind => Some(stringify!($name)),)+ _ => None }
+                match kind {
+                    $($(#[cfg($cfg)])? $kind => Some(stringify!($name)),)+
+                    _ => None,
+                }
             }
 
             /// The canonical bytes of the arguments.
             pub fn arguments(&self) -> Vec<u8> {
-                match self { $(Self::$name(arguments) => crate::canonical::encode(arguments),)+ }
+                match self {
+                    $($(#[cfg($cfg)])?
+                    Self::$name(arguments) => crate::canonical::encode(arguments),)+
+                }
             }
 
             /// Decodes arguments of a kind from their canonical bytes.
@@ -36,16 +42,26 @@ macro_rules! commands {
             /// An unknown kind, or bytes that are not the canonical form of its arguments.
             pub fn from_arguments(kind: u16, bytes: &[u8]) -> Result<Self, ArgumentsError> {
                 match kind {
-                    $($kind => Ok(Self::$name(crate::canonical::decode(bytes)?)),)+
+                    $($(#[cfg($cfg)])? $kind => Ok(Self::$name(crate::canonical::decode(bytes)?)),)+
                     _ => Err(ArgumentsError::UnknownKind(kind)),
                 }
             }
         }
 
-        $(impl From<$name> for Command {
+        $($(#[cfg($cfg)])? impl From<$name> for Command {
             fn from(arguments: $name) -> Self {
                 Self::$name(arguments)
             }
         })+
+    };
+}
+
+/// Declares a struct of arguments with canonical encoding.
+macro_rules! arguments {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+        #[cbor(map)]
+        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
     };
 }

@@ -2,12 +2,16 @@
 #[macro_use]
 mod declare;
 mod envelope;
+#[cfg(feature = "bench")]
+mod filler;
 
 pub use envelope::{
     Arguments, Base, COMMAND_PAYLOAD_TYPE, CommandBody, DETACHED_BYTES_MAX, ENVELOPE_BYTES_MAX,
     EnvelopeError, PAE_BYTES_MAX, Proposal, SIGNATURES_MAX, Signature, SignedCommand, VALIDITY_MAX,
     pae, seal,
 };
+#[cfg(feature = "bench")]
+pub use filler::BenchFiller;
 
 use crate::{
     config::{ClusterConfig, Member},
@@ -104,16 +108,9 @@ commands! {
     SetClusterConfig = 0x0081,
     /// Activates newer rules of `apply`.
     RaiseStateVersion = 0x0082,
-}
-
-/// Declares a struct of arguments with canonical encoding.
-macro_rules! arguments {
-    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty),* $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-        #[cbor(map)]
-        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
-    };
+    /// Takes room in the log and changes nothing, for benches: nobody has to sign it.
+    #[cfg(feature = "bench")]
+    BenchFiller = 0x00f0,
 }
 
 arguments! {

@@ -50,6 +50,8 @@ pub(crate) fn decide(state: &State, command: &Verified<Command>, context: &Conte
         Command::WriteOffBudget(arguments) => budgets::write_off(state, arguments, context),
         Command::Report(arguments) => reports::report(state, arguments, context),
         Command::Tick(_) => Ok(Vec::new()),
+        #[cfg(feature = "bench")]
+        Command::BenchFiller(_) => Ok(Vec::new()),
         Command::RotateKeys(arguments) => keys::rotate(state, arguments, context),
         Command::RevokeKey(arguments) => keys::revoke(state, arguments, context),
         Command::RegisterRelease(arguments) => releases::register(state, arguments, context),
@@ -120,11 +122,17 @@ pub(crate) fn revision_of(state: &State, command: &Command) -> Result<Revision, 
         | Command::OpenSession(_)
         | Command::Tick(_)
         | Command::RaiseStateVersion(_) => {
-            let detail = format!("{} changes nothing that has one", command.name());
-            return Err(invalid("expected_revision", detail));
+            return Err(changes_nothing_revised(command));
         }
+        #[cfg(feature = "bench")]
+        Command::BenchFiller(_) => return Err(changes_nothing_revised(command)),
     };
     Ok(found.unwrap_or_default())
+}
+
+fn changes_nothing_revised(command: &Command) -> Rejection {
+    let detail = format!("{} changes nothing that has one", command.name());
+    invalid("expected_revision", detail)
 }
 
 /// Refuses a value.

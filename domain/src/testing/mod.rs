@@ -161,6 +161,8 @@ impl Fleet {
                 owner.into_iter().collect()
             }
             Demand::Node => self.keys.trusted(keys, Role::Node, 1),
+            #[cfg(feature = "bench")]
+            Demand::Nobody => Vec::new(),
         }
     }
 
