@@ -6,6 +6,7 @@ mod gates;
 mod metadata;
 mod sim;
 mod step;
+mod store_bench;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -43,14 +44,29 @@ enum Command {
         threads: Option<usize>,
     },
     /// Run the benches and print their tables
+    #[command(args_conflicts_with_subcommands = true)]
     Bench {
         /// Only benches whose name contains this
         filter: Option<String>,
+        #[command(subcommand)]
+        real: Option<Real>,
     },
     /// Rehearse outages in the simulator: run, replay, shrink, meta, coverage, list
     #[command(disable_help_flag = true)]
     Chaos {
         /// Handed on to the simulator
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+/// Benches of real processes.
+#[derive(Subcommand)]
+enum Real {
+    /// Load a cluster of real processes, beside etcd if it is installed: `bench store --help`
+    #[command(disable_help_flag = true)]
+    Store {
+        /// Handed on to the load generator
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -82,7 +98,11 @@ fn dispatch(command: Command, asked_in: &Path) -> Result<ExitCode> {
             let threads = threads.unwrap_or_else(sim::processors);
             step::run_all(&sim::search(hours, base_seed, threads))
         }
-        Command::Bench { filter } => {
+        Command::Bench {
+            filter: _,
+            real: Some(Real::Store { args }),
+        } => return store_bench::run(&args, asked_in),
+        Command::Bench { filter, real: None } => {
             step::run_all(&bench::steps(&metadata, filter.as_deref().unwrap_or(""))?)
         }
     }?;
@@ -101,10 +121,36 @@ fn enter_workspace() -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use clap::CommandFactory;
 
     #[test]
     fn command_line_is_consistent() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    fn bench(words: &str) -> (Option<String>, Option<String>) {
+        let words = format!("xtask bench {words}");
+        match Cli::try_parse_from(words.split_whitespace()).map(|cli| cli.command) {
+            Ok(Command::Bench { filter, real }) => {
+                (filter, real.map(|Real::Store { args }| args.join(" ")))
+            }
+            Ok(_) => panic!("no bench"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn the_words_after_bench_store_are_handed_on_as_they_are() {
+        for words in ["--json a.json --only write --rounds 5", "--help", ""] {
+            let handed = bench(&format!("store {words}"));
+            assert_eq!(handed, (None, Some(words.to_owned())));
+        }
+    }
+
+    #[test]
+    fn other_benches_are_chosen_by_name_as_before() {
+        assert_eq!(bench("engine"), (Some("engine".to_owned()), None));
+        assert_eq!(bench(""), (None, None));
     }
 }

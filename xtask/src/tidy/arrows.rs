@@ -10,7 +10,7 @@ use crate::metadata::{self, Dependency, Metadata, PREFIX, Package};
 /// Every crate from the top down, with the crates that it may name. Each names only crates above
 /// it; a new arrow is a decision, and is made here. Tests may name every crate above theirs, and
 /// their own with other features.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("mutant", &[]),
     ("domain", &["mutant"]),
     ("audit-log", &[]),
@@ -60,6 +60,10 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "raft-store",
             "decision",
         ],
+    ),
+    (
+        "bench",
+        &["domain", "proto", "runtime", "client", "decision"],
     ),
     ("xtask", &[]),
 ];

@@ -32,7 +32,7 @@ const REAL: [&[&str]; 5] = [
 const LEAKS: [&[&str]; 2] = [&["std", "::", "fs"], &["sync", "::", "watch"]];
 
 /// Folders that never run in the simulator as a whole.
-const NEVER_SIMULATED: [&str; 2] = ["xtask/", "jepsen/"];
+const NEVER_SIMULATED: [&str; 3] = ["bench/", "xtask/", "jepsen/"];
 /// Crates that run in the simulator unmodified.
 const SIMULATED: [&str; 9] = [
     "mutant/",
