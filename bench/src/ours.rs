@@ -235,7 +235,11 @@ impl Client for OurClient {
         let told = updates.flat_map(|update| {
             let update = update.map(|update| update.update);
             stream::iter(match update {
-                Ok(Some(Update::Batch(batch))) => Some(Ok(batch.from..batch.to)),
+                Ok(Some(Update::Batch(batch))) => Some(
+                    v1::WatchBatch::from_bytes(batch)
+                        .map(|batch| batch.from..batch.to)
+                        .map_err(Into::into),
+                ),
                 Ok(Some(Update::Idle(_))) => None,
                 Ok(Some(Update::Resync(why))) => {
                     let why = why.reason().as_str_name();

@@ -1,10 +1,11 @@
 //! Events: what changed. The state is the fold of all of them; none needs anything else.
+pub use crate::state::SpentId;
 use crate::{
     config::{ClusterConfig, Member},
     guard::{Baseline, Floor, Hold, HoldKey, RecoveryImage, RegionPolicy, Scope, Stop},
     id::{
-        CommandId, Hash, Index, LogTime, Millis, PublicKey, Reason, Region, ReleaseName, RolloutId,
-        SessionId, SignatureBytes, StateVersion, StopId, VariantId, WaveIndex,
+        Index, LogTime, Millis, PublicKey, Reason, Region, ReleaseName, RolloutId, SessionId,
+        SignatureBytes, StateVersion, StopId, VariantId, WaveIndex,
     },
     key::KeySet,
     node::{Anchor, PoolKey, Session},
@@ -469,19 +470,4 @@ pub enum Event {
         #[n(0)]
         rollout: RolloutId,
     },
-}
-
-/// A command id that is spent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct SpentId {
-    /// The id.
-    #[n(0)]
-    pub id: CommandId,
-    /// The last log time at which the command could be applied; after it the id is forgotten.
-    #[n(1)]
-    pub not_after: LogTime,
-    /// Digest of the body that was signed under it.
-    #[n(2)]
-    pub digest: Hash,
 }

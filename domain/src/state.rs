@@ -172,6 +172,21 @@ catalogue! {
     }
 }
 
+/// A command id that is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct SpentId {
+    /// The id.
+    #[n(0)]
+    pub id: CommandId,
+    /// The last log time at which the command could be applied; after it the id is forgotten.
+    #[n(1)]
+    pub not_after: LogTime,
+    /// Digest of the body that was signed under it.
+    #[n(2)]
+    pub digest: Hash,
+}
+
 /// Where a spent command id was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

@@ -51,13 +51,16 @@ pub type Watch = <Rt as AsyncRuntime>::Watch;
 /// A task begun by `Rt::spawn`. Dropping it lets the task run on; `abort` ends it.
 pub type Task<T> = <Rt as AsyncRuntime>::JoinHandle<T>;
 
-/// How many processors may work side by side: one in the simulator, whatever the machine has.
+/// How many processors the executor works on: one in the simulator, whatever the machine has.
+///
+/// # Panics
+/// Outside an executor.
 #[must_use]
 pub fn processors() -> usize {
-    if cfg!(madsim) {
-        return 1;
-    }
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    #[cfg(not(madsim))]
+    return tokio::runtime::Handle::current().metrics().num_workers();
+    #[cfg(madsim)]
+    return 1;
 }
 
 /// Runs `work`, which may block on a disk, on the executor's pool of threads for such work.

@@ -8,6 +8,7 @@
     reason = "tests may panic, and say so by their name"
 )]
 mod build;
+mod hostile;
 mod keyring;
 mod kinds;
 mod script;

@@ -6,8 +6,8 @@ use crate::{
     config::{ClusterConfig, Member},
     guard::{HoldKey, HoldKind, RecoveryImage, RegionPolicy, Scope, StopCovers, StopScope},
     id::{
-        CommandId, Epoch, Hash, Index, Millis, NodeId, Pseudonym, ReleaseName, Revision, RolloutId,
-        SecurityVersion, SessionId, SignatureBytes, StateVersion, StopId, VariantId, WaveIndex,
+        Epoch, Hash, Millis, NodeId, Pseudonym, ReleaseName, Revision, RolloutId, SecurityVersion,
+        SessionId, StateVersion, StopId, VariantId, WaveIndex,
     },
     key::{ProposedRole, Role},
     node::{Anchor, PoolKey, SessionStatus},
@@ -27,7 +27,7 @@ pub struct Step {
 
 /// Numbers out of one number (SplitMix64; Steele, Lea, Flood 2014).
 #[derive(Clone, Debug)]
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
     fn next(&mut self) -> u64 {
@@ -39,11 +39,11 @@ impl Dice {
     }
 
     /// A number below `bound`.
-    fn roll(&mut self, bound: u64) -> u64 {
+    pub(super) fn roll(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    fn small(&mut self, bound: u8) -> u8 {
+    pub(super) fn small(&mut self, bound: u8) -> u8 {
         u8::try_from(self.roll(u64::from(bound))).unwrap_or(0)
     }
 
@@ -51,7 +51,7 @@ impl Dice {
         self.roll(odds) == 0
     }
 
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+    pub(super) fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         let len = u64::try_from(from.len()).ok().filter(|len| *len > 0)?;
         from.get(usize::try_from(self.roll(len)).ok()?)
     }
@@ -473,70 +473,13 @@ impl Fleet {
         }
     }
 
-    fn some_keys(&self, role: Role, dice: &mut Dice) -> Vec<SigningKey> {
+    pub(super) fn some_keys(&self, role: Role, dice: &mut Dice) -> Vec<SigningKey> {
         let mut keys: Vec<SigningKey> = (0..=dice.small(3))
             .map(|_| self.keys.key(role, dice.small(5)).clone())
             .collect();
         keys.sort_by_key(crate::signature::public_key);
         keys
     }
-
-    /// The bytes of a command that somebody has tampered with, or who may not ask for it.
-    fn hostile(&mut self, command: Command, dice: &mut Dice) -> Vec<u8> {
-        let mut proposal = self.proposal(command);
-        let mut signers = self.signers(&proposal.command);
-        match dice.roll(17) {
-            0 => proposal.origin = "elsewhere.example".to_owned(),
-            1 => proposal.epoch = Epoch(proposal.epoch.0 + 1),
-            2 => proposal.epoch = Epoch(proposal.epoch.0.saturating_sub(1)),
-            3 => proposal.not_after = proposal.not_before,
-            4 => proposal.not_before = proposal.not_before.after(Millis(60_000)),
-            5 => proposal.not_after = proposal.not_after.after(VALIDITY_MAX),
-            6 => proposal.base.index = Index(proposal.base.index.0 + 1),
-            7 => proposal.base.chain = Hash([9; 32]),
-            8 => proposal.expected_revision = Some(Revision(dice.roll(30))),
-            9 => drop(signers.pop()),
-            10 => {
-                let role = dice.pick(&Role::ALL).copied().unwrap_or(Role::Node);
-                signers = self.some_keys(role, dice);
-            }
-            11 => return self.replayed(dice),
-            12 => {
-                let spent: Vec<CommandId> = self.state.spent().iter().map(|(id, _)| *id).collect();
-                proposal.id = dice.pick(&spent).copied().unwrap_or(proposal.id);
-            }
-            13 => return (0..dice.roll(80)).map(|_| dice.small(255)).collect(),
-            _ => return mutated(seal(&proposal, &signers.iter().collect::<Vec<_>>()), dice),
-        }
-        seal(&proposal, &signers.iter().collect::<Vec<_>>()).to_bytes()
-    }
-
-    fn replayed(&self, dice: &mut Dice) -> Vec<u8> {
-        let earlier = dice.pick(&self.log).map(|(envelope, ..)| envelope.clone());
-        earlier.unwrap_or_default()
-    }
-}
-
-/// Changes signatures, or any one byte.
-fn mutated(mut signed: SignedCommand, dice: &mut Dice) -> Vec<u8> {
-    match dice.roll(5) {
-        0 => signed.signatures.reverse(),
-        1 => signed.signatures.extend(signed.signatures.clone()),
-        2 => {
-            if let Some(first) = signed.signatures.first_mut() {
-                first.signature = SignatureBytes([dice.small(255); 64]);
-            }
-        }
-        3 => signed.detached = Some(vec![0xa0]),
-        _ => {
-            let mut bytes = signed.to_bytes();
-            let len = u64::try_from(bytes.len()).unwrap_or(1);
-            let at = usize::try_from(dice.roll(len)).unwrap_or(0);
-            bytes[at] ^= 1 << dice.small(8);
-            return bytes;
-        }
-    }
-    signed.to_bytes()
 }
 
 fn some_release(dice: &mut Dice) -> ReleaseName {

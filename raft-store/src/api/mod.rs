@@ -13,6 +13,7 @@
 //! | `door` | what is not proposed at all |
 //! | `slots` | how much may be under way at once |
 //! | `in_flight` | what is under way, each command once |
+//! | `proposed` | what became of a command |
 //! | `proposer` | sees what was let in to its end |
 //! | `error` | every error's gRPC status |
 
@@ -22,6 +23,7 @@ mod door;
 mod error;
 mod in_flight;
 mod paced;
+mod proposed;
 mod proposer;
 mod read;
 mod slots;
@@ -31,9 +33,9 @@ mod watch;
 mod write;
 
 pub(crate) use paced::PacedStreams;
+pub use proposed::{ProposeError, Proposed};
 pub use read::ReadError;
 pub(crate) use read::ReadIndexes;
 pub use watch::WatchError;
 pub(crate) use watch::Watches;
 pub(crate) use write::Writes;
-pub use write::{ProposeError, Proposed};

@@ -26,7 +26,7 @@ pub(in crate::storage) struct Core {
     pub(in crate::storage) membership: StoredMembership,
 }
 
-/// An entry that was added to the audit log, as it is to be written down.
+/// An entry that was added to the audit log, with all that storage keeps of it.
 pub(super) struct Chained {
     pub(super) index: u64,
     pub(super) entry: Vec<u8>,
@@ -111,7 +111,7 @@ impl Core {
         Ok((applied, Some(chained)))
     }
 
-    /// Computes the root, and collects what is to be written.
+    /// Computes the root, and collects what storage lacks.
     pub(in crate::storage) fn settle(&mut self) -> Settled {
         self.root = self.state.root();
         Settled {

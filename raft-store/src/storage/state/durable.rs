@@ -80,7 +80,11 @@ impl StateStore {
 
 impl Shared {
     /// Syncs what was applied, and with it what the log has, if that is known.
-    pub(super) fn flush(&self, writing: &mut Writing, log: Option<LogMark>) -> Result<(), StateError> {
+    pub(super) fn flush(
+        &self,
+        writing: &mut Writing,
+        log: Option<LogMark>,
+    ) -> Result<(), StateError> {
         writing.check_sound()?;
         let mark = log.unwrap_or(writing.log_mark);
         let committed = begin(&self.database, true).and_then(|write| {
