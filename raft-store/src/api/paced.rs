@@ -183,5 +183,5 @@ impl StreamSlot {
     }
 }
 
-#[cfg(all(test, not(madsim)))]
+#[cfg(test)]
 mod tests;

@@ -1,3 +1,6 @@
+// Real time and real connections.
+#![cfg(not(madsim))]
+
 use super::*;
 use std::time::Instant;
 use tidegate_proto::v1::{self, snapshot_part::Part, store_client::StoreClient, store_server};
