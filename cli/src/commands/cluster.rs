@@ -117,9 +117,39 @@ fn nodes(terminal: Terminal, statuses: &[Answer]) -> String {
     table(&header, &rows)
 }
 
-/// What nodes say of a leader whose stamps have run away from their clocks.
+/// Why a node is not ready, and what helps.
+const fn not_ready(disk: DiskState) -> &'static str {
+    match disk {
+        DiskState::Full => {
+            "its disk is full, and it takes no entries until there is room; make room, and it catches up \
+             by itself"
+        }
+        DiskState::Failed => {
+            "its disk failed; what the node says of it in its log tells what to do"
+        }
+        DiskState::Writable | DiskState::Unspecified => {
+            "it has not heard for 5 s from a majority that it is not behind: it has just started, catches \
+             up, or does not reach a majority"
+        }
+    }
+}
+
+/// What nodes say of themselves that somebody should look at: that they are not ready, and that a
+/// leader's stamps have run away from their clocks.
 fn alarms(terminal: Terminal, statuses: &[Answer]) -> String {
     let mut text = String::new();
+    let answered = statuses
+        .iter()
+        .filter_map(|(_, status)| status.as_ref().ok());
+    for status in answered.filter(|status| !status.ready) {
+        let line = format!(
+            "node {} is not ready: {}",
+            status.node_id,
+            not_ready(status.disk())
+        );
+        text.push_str(&terminal.paint(Tone::Warning, line));
+        text.push('\n');
+    }
     for (_, status) in statuses {
         if let Ok(status) = status
             && let Some(ahead) = status.log_time_ahead_ms

@@ -1,5 +1,7 @@
 //! What a node says of itself and of its group.
 
+use std::time::Duration;
+
 use openraft::{Instant as _, ServerState};
 use openraft_rt::watch::WatchReceiver;
 use tidegate_proto::v1;
@@ -7,6 +9,10 @@ use tidegate_proto::v1;
 use super::store::Serving;
 use crate::room::Level;
 use crate::types::{LogId, NodeId};
+
+/// How long ago a majority must have confirmed that a node which calls itself ready is not behind:
+/// a few of the rounds that it runs by itself.
+const READY_AGE_MAX: Duration = Duration::from_secs(5);
 
 /// This node as it stands now.
 pub(super) fn status(serving: &Serving) -> v1::StatusResponse {
@@ -45,7 +51,7 @@ pub(super) fn status(serving: &Serving) -> v1::StatusResponse {
         members,
         disk: disk(serving).into(),
         state_root: position.root.to_vec(),
-        ready: serving.reads.is_ready(),
+        ready: is_ready(serving),
         watchers: u32::try_from(serving.watches.open_now()).unwrap_or(u32::MAX),
         proposals_in_flight: u32::try_from(serving.writes.in_flight()).unwrap_or(u32::MAX),
         raft_last_log: last.saturating_sub(1),
@@ -58,6 +64,13 @@ pub(super) fn status(serving: &Serving) -> v1::StatusResponse {
             -serving.clocks.median_ahead_ms(me, &voters, clock)
         }),
     }
+}
+
+/// Whether clients' reads are let in, and this node was not behind a moment ago.
+fn is_ready(serving: &Serving) -> bool {
+    let confirmed = serving.reads.last_confirmed();
+    let age = confirmed.map(|confirmed| serving.clock.boot().since(confirmed));
+    serving.reads.is_ready() && age.is_some_and(|age| age <= READY_AGE_MAX)
 }
 
 fn lag(log_len: u64, matched: Option<&LogId>) -> u64 {
@@ -78,8 +91,10 @@ const fn role(state: ServerState, stopped: bool) -> v1::NodeRole {
 }
 
 fn disk(serving: &Serving) -> v1::DiskState {
-    let Serving { log, room, .. } = serving;
-    match log.poisoned() {
+    let Serving {
+        log, state, room, ..
+    } = serving;
+    match log.poisoned().or_else(|| state.poisoned()) {
         Some(poison) if !poison.full => v1::DiskState::Failed,
         None if room.level() == Level::Ample => v1::DiskState::Writable,
         Some(_) | None => v1::DiskState::Full,

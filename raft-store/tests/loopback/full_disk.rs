@@ -54,6 +54,16 @@ async fn status(cluster: &Cluster, id: NodeId) -> StatusResponse {
     cluster.client_of(id).statuses().await.remove(0).1.unwrap()
 }
 
+async fn until_ready_is(cluster: &Cluster, id: NodeId, ready: bool) {
+    let looking = async {
+        while status(cluster, id).await.ready != ready {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let looked = tokio::time::timeout(PATIENCE, looking).await;
+    looked.unwrap_or_else(|_| panic!("node {id} is not ready: {ready}"));
+}
+
 async fn until_disk_is(cluster: &Cluster, id: NodeId, state: DiskState) {
     let looking = async {
         while status(cluster, id).await.disk() != state {
@@ -151,6 +161,8 @@ async fn a_follower_with_a_full_disk_votes_stands_aside_and_catches_up() {
     assert!(behind < entries - 40, "it took {behind} of {entries}");
     let stale = cluster.client_of(full).stale_read().await.unwrap().0;
     assert_eq!(stale.position.entries, behind);
+    until_ready_is(&cluster, full, false).await;
+    assert!(status(&cluster, healthy).await.ready);
 
     // Its vote is needed, and given.
     cluster.cut_power(leader).await;
@@ -162,6 +174,7 @@ async fn a_follower_with_a_full_disk_votes_stands_aside_and_catches_up() {
     make_room(&cluster, full);
     accepted(&one.propose(cluster.variant(99).to_bytes()).await.unwrap());
     cluster.catch_up(full, entries + 1).await;
+    until_ready_is(&cluster, full, true).await;
     cluster.restart(leader).await;
     cluster.stop().await;
 }

@@ -226,9 +226,11 @@ impl LogStore {
     /// # Errors
     /// The mark could not be written; the log is closed all the same.
     pub(crate) async fn distrust(&self, why: String) -> io::Result<()> {
-        self.give_up(why.clone());
-        let disk = Arc::clone(&self.shared.disk);
-        blocking(move || unsound::mark(disk.as_ref(), &why)).await?
+        let (disk, mark) = (Arc::clone(&self.shared.disk), why.clone());
+        let marked = blocking(move || unsound::mark(disk.as_ref(), &mark)).await;
+        // Only now: who hears of it ends the process.
+        self.give_up(why);
+        marked?
     }
 
     /// Waits until all entries and votes asked for so far are durable.

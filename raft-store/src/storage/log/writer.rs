@@ -16,7 +16,7 @@ use crate::types::TypeConfig;
 /// Most requests in one commit.
 const BATCH_REQUESTS_MAX: usize = 4_096;
 
-/// Why a log takes no more writes.
+/// Why a log takes no more writes, or a state no more entries.
 #[derive(Clone, Debug)]
 pub struct Poison {
     /// What happened, and what to do.

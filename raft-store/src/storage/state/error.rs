@@ -44,6 +44,17 @@ pub enum StateError {
     Poisoned(String),
 }
 
+impl StateError {
+    /// Whether there was no room, while the disk itself is sound.
+    pub(super) fn is_full_disk(&self) -> bool {
+        matches!(
+            self,
+            Self::Io(error) | Self::Database(redb::Error::Io(error))
+                if error.kind() == io::ErrorKind::StorageFull
+        )
+    }
+}
+
 impl From<OpenError> for StateError {
     fn from(error: OpenError) -> Self {
         match error {

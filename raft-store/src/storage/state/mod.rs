@@ -32,7 +32,7 @@ pub(super) use self::core::Core;
 pub(super) use self::tables::Tables;
 use super::database::OwnDatabase;
 use super::feed::{Batch, Feed, Position, PositionWatch};
-use super::{Claim, Identity, LogMark, LogStore, STATE_FILE, snapshot};
+use super::{Claim, Identity, LogMark, LogStore, Poison, STATE_FILE, snapshot};
 use crate::types::Entry;
 
 /// Sizes that a state is opened with.
@@ -67,6 +67,8 @@ struct Shared {
     options: StateOptions,
     /// This node's log, from when both are open.
     log: OnceLock<LogStore>,
+    /// Why nothing may be applied any more, if that is so.
+    ended: Arc<OnceLock<Poison>>,
 }
 
 #[derive(Debug)]
@@ -77,6 +79,8 @@ struct Writing {
     log_mark: LogMark,
     /// Why nothing may be applied any more.
     poisoned: Option<String>,
+    /// The same for who must not wait for the lock.
+    ended: Arc<OnceLock<Poison>>,
 }
 
 #[derive(Debug)]
@@ -136,12 +140,14 @@ impl StateStore {
             )));
         }
         let feed = Feed::new(core.position(0), options.feed_bytes_max);
+        let ended = Arc::default();
         let shared = Shared {
             identity: identity.clone(),
             writing: Mutex::new(Writing {
                 unsynced_bytes: 0,
                 log_mark: tables::mark(&database)?,
                 poisoned: None,
+                ended: Arc::clone(&ended),
             }),
             shown: RwLock::new(Shown { core, installs: 0 }),
             database,
@@ -149,6 +155,7 @@ impl StateStore {
             feed,
             options,
             log: OnceLock::new(),
+            ended,
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -165,6 +172,12 @@ impl StateStore {
     #[must_use]
     pub fn incarnation(&self) -> Incarnation {
         Incarnation(self.shared.identity.incarnation)
+    }
+
+    /// Why nothing may be applied any more, or `None` while it may. Cheap.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<Poison> {
+        self.shared.ended.get().cloned()
     }
 
     /// Where the state stands. Cheap.
@@ -356,7 +369,13 @@ impl Writing {
 
     fn poison(&mut self, error: StateError) -> StateError {
         tracing::error!("{error}");
-        self.poisoned = Some(error.to_string());
+        let reason = error.to_string();
+        self.poisoned = Some(reason.clone());
+        // The first reason stays.
+        let _ = self.ended.set(Poison {
+            reason,
+            full: error.is_full_disk(),
+        });
         error
     }
 }

@@ -321,6 +321,7 @@ fn a_full_disk_stops_the_state_and_loses_nothing_synced() {
             rig.store.apply(&[entry]).err()
         });
         let stop = stop.expect("the disk never filled up");
+        assert!(rig.store.poisoned().unwrap().full);
         assert!(
             matches!(&stop, StateError::Database(redb::Error::Io(io))
             if io.kind() == std::io::ErrorKind::StorageFull),
