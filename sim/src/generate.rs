@@ -2,6 +2,7 @@
 //! faults, since some bugs only show where others don't mask them.
 
 mod drawn;
+mod files;
 mod rarer;
 
 pub use drawn::{classes, of_classes};
@@ -42,9 +43,9 @@ const CLASSES: [(u64, Make); 31] = [
     (1, flip_bit),
     (1, full_disk),
     (2, clock),
-    (2, transfer),
+    (2, rarer::transfer),
     (3, rarer::snapshot),
-    (1, device_power),
+    (1, rarer::device_power),
     (1, rarer::snapshot_twice),
     (1, rarer::fail_io),
     (1, rarer::misdirect),
@@ -69,13 +70,18 @@ pub fn schedule(seed: u64) -> Schedule {
     world.sync_us = dice.within(200..4_000);
     let load = load(&mut dice);
     let mut storm = Storm::new(dice, &world);
+    let mut faults = storm.faults();
+    if let Some(timed) = storm.file_fault(Dice::new(seed, "files")) {
+        let at = faults.partition_point(|other| other.at_ms <= timed.at_ms);
+        faults.insert(at, timed);
+    }
     // A draw of its own: the storm is the same without.
     let mut dice = Dice::new(seed, "left out");
     Schedule {
         seed,
         world,
         load,
-        faults: storm.faults(),
+        faults,
         heal_at_ms: STORM_MS,
         left_out: *dice.pick(&[0, 0, 1, 2]).unwrap_or(&0),
         calm_ms: CALM_MS,
@@ -381,16 +387,6 @@ fn clock(storm: &mut Storm) -> Option<Fault> {
 
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn transfer(storm: &mut Storm) -> Option<Fault> {
-    let to = storm.named();
-    Some(Fault::Transfer { to })
-}
-
-fn device_power(storm: &mut Storm) -> Option<Fault> {
-    let one_in = storm.dice.within(1..6);
-    Some(Fault::DevicePower { one_in })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Brings the schedule's faults about, and mends what they broke when their time is over.
 
 mod core;
+mod files;
 mod rarer;
 
 use std::sync::Arc;
@@ -131,6 +132,10 @@ impl Nemesis {
             | Fault::TearPower { .. }
             | Fault::FlipBit { .. }
             | Fault::FullDisk { .. } => self.strike_machine(fault),
+            Fault::EmptyFile { .. }
+            | Fault::CutFile { .. }
+            | Fault::SwapFile { .. }
+            | Fault::OldCopy { .. } => self.strike_files(fault),
             Fault::SnapshotTwice { .. }
             | Fault::FailIo { .. }
             | Fault::Misdirect { .. }

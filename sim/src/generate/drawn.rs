@@ -1,5 +1,6 @@
 //! Faults of classes that somebody names, as a scenario does.
 
+use super::files::FILE_CLASSES;
 use super::{CLASSES, Make, Storm};
 use crate::dice::Dice;
 use crate::schedule::{Timed, WorldSpec};
@@ -7,13 +8,16 @@ use crate::schedule::{Timed, WorldSpec};
 /// The classes of faults that can be drawn, by their names.
 #[must_use]
 pub fn classes() -> Vec<&'static str> {
-    let mut names: Vec<&str> = CLASSES
-        .iter()
-        .filter_map(|(_, make)| class(*make))
-        .collect();
+    let mut names: Vec<&str> = makes().filter_map(class).collect();
     names.sort_unstable();
     names.dedup();
     names
+}
+
+/// All that make faults.
+fn makes() -> impl Iterator<Item = Make> {
+    let storm = CLASSES.iter().map(|(_, make)| *make);
+    storm.chain(FILE_CLASSES)
 }
 
 /// The class of the faults that a function makes.
@@ -34,11 +38,7 @@ pub fn of_classes(
 ) -> Vec<Timed> {
     let mut storm = Storm::new(Dice::new(seed, name), world);
     let wanted = |make| class(make).is_some_and(|class| classes.contains(&class));
-    let makes: Vec<Make> = CLASSES
-        .iter()
-        .map(|(_, make)| *make)
-        .filter(|make| wanted(*make))
-        .collect();
+    let makes: Vec<Make> = makes().filter(|make| wanted(*make)).collect();
     let mut faults = Vec::new();
     while at_ms < until_ms {
         let make = storm.dice.pick(&makes).copied();

@@ -6,6 +6,16 @@ use crate::schedule::{Fault, Spot};
 /// Fewest voters that operators leave.
 const VOTERS_MIN: usize = 3;
 
+pub(super) fn transfer(storm: &mut Storm) -> Option<Fault> {
+    let to = storm.named();
+    Some(Fault::Transfer { to })
+}
+
+pub(super) fn device_power(storm: &mut Storm) -> Option<Fault> {
+    let one_in = storm.dice.within(1..6);
+    Some(Fault::DevicePower { one_in })
+}
+
 pub(super) fn snapshot(storm: &mut Storm) -> Option<Fault> {
     let at = storm.store();
     Some(Fault::Snapshot { at })

@@ -106,6 +106,10 @@ pub(super) struct Strike {
     pub(super) snapshot: Option<One>,
     pub(super) bit_flip: Option<BitFlip>,
     pub(super) misdirected_write: Option<One>,
+    pub(super) emptied_file: Option<Emptied>,
+    pub(super) shortened_file: Option<Shortened>,
+    pub(super) swapped_file: Option<Swapped>,
+    pub(super) older_copy: Option<OldCopy>,
     pub(super) failed_io: Option<FailedIo>,
     pub(super) two_snapshots: Option<TwoSnapshots>,
     pub(super) disconnect: Option<One>,
@@ -113,6 +117,52 @@ pub(super) struct Strike {
     pub(super) membership: Option<Membership>,
     pub(super) device_power: Option<DevicePower>,
     pub(super) halt: Option<Halt>,
+}
+
+/// Somebody empties a database of a node that is down for so long.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Emptied {
+    pub(super) node: Name,
+    #[serde(default)]
+    pub(super) of: Database,
+    #[serde(rename = "for")]
+    pub(super) length: Length,
+}
+
+/// Somebody cuts a database to a share of its length.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Shortened {
+    pub(super) node: Name,
+    #[serde(default)]
+    pub(super) of: Database,
+    pub(super) to: Share,
+    #[serde(rename = "for")]
+    pub(super) length: Length,
+}
+
+/// Somebody replaces a database by a copy of another node's.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Swapped {
+    pub(super) node: Name,
+    #[serde(default)]
+    pub(super) of: Database,
+    pub(super) with: Name,
+    #[serde(rename = "for")]
+    pub(super) length: Length,
+}
+
+/// Somebody puts a database, or the whole directory, back as it was.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OldCopy {
+    pub(super) node: Name,
+    pub(super) of: Option<Database>,
+    pub(super) age: Length,
+    #[serde(rename = "for")]
+    pub(super) length: Length,
 }
 
 /// One bit of a database.

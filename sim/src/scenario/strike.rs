@@ -146,6 +146,7 @@ fn named(strike: &Strike, names: &Names<'_>, place: Location) -> Read<Vec<Vec<Fa
     let mut all = of_machines(strike, names)?;
     all.extend(single_blows(strike, names)?);
     all.extend(of_stores(strike, names)?);
+    all.extend(of_files(strike, names)?);
     all.extend(of_everywhere(strike).map(|fault| vec![fault]));
     if let Some(outage) = &strike.region_outage {
         let for_ms = outage.length.0;
@@ -299,13 +300,9 @@ fn single_blows(strike: &Strike, names: &Names<'_>) -> Read<Vec<Vec<Fault>>> {
 fn of_stores(strike: &Strike, names: &Names<'_>) -> Read<Vec<Vec<Fault>>> {
     let mut all = Vec::new();
     if let Some(flip) = &strike.bit_flip {
-        let file = match flip.of {
-            Database::Log => "log.redb",
-            Database::State => "state.redb",
-        };
         all.push(vec![Fault::FlipBit {
             at: names.store(&flip.node)?,
-            file: file.to_owned(),
+            file: file(flip.of),
             place_ppm: flip.at.map_or(500_000, |share| share.0),
             bit: 0,
         }]);
@@ -330,6 +327,57 @@ fn of_stores(strike: &Strike, names: &Names<'_>) -> Read<Vec<Vec<Fault>>> {
         }]);
     }
     Ok(all)
+}
+
+/// What somebody does to a store node's files.
+fn of_files(strike: &Strike, names: &Names<'_>) -> Read<Vec<Vec<Fault>>> {
+    let mut all = Vec::new();
+    if let Some(emptied) = &strike.emptied_file {
+        all.push(vec![Fault::EmptyFile {
+            at: names.store(&emptied.node)?,
+            file: file(emptied.of),
+            for_ms: emptied.length.0,
+        }]);
+    }
+    if let Some(shortened) = &strike.shortened_file {
+        all.push(vec![Fault::CutFile {
+            at: names.store(&shortened.node)?,
+            file: file(shortened.of),
+            kept_ppm: shortened.to.0,
+            for_ms: shortened.length.0,
+        }]);
+    }
+    if let Some(swapped) = &strike.swapped_file {
+        let (at, with) = (names.store(&swapped.node)?, names.store(&swapped.with)?);
+        if at == with {
+            let message = "a file is swapped `with` another node's";
+            return Err(Problem::at(swapped.with.referenced, message));
+        }
+        all.push(vec![Fault::SwapFile {
+            at,
+            file: file(swapped.of),
+            with,
+            for_ms: swapped.length.0,
+        }]);
+    }
+    if let Some(old) = &strike.older_copy {
+        all.push(vec![Fault::OldCopy {
+            at: names.store(&old.node)?,
+            file: old.of.map(file),
+            age_ms: old.age.0,
+            for_ms: old.length.0,
+        }]);
+    }
+    Ok(all)
+}
+
+/// The file of a database.
+fn file(of: Database) -> String {
+    match of {
+        Database::Log => "log.redb",
+        Database::State => "state.redb",
+    }
+    .to_owned()
 }
 
 fn skew(clock: &Clock, at: Spot) -> Read<Fault> {

@@ -113,6 +113,9 @@ fn whatever_can_be_drawn_can_be_timed_under_the_same_word() {
         "duplication" => "{for: 1s}",
         "device-power" => "{one-in: 3}",
         "membership" => "{node: s1, voter: false}",
+        "shortened-file" => "{node: s1, to: 50%, for: 1s}",
+        "swapped-file" => "{node: s1, of: state, with: s2, for: 1s}",
+        "older-copy" => "{node: s1, age: 2s, for: 1s}",
         _ => "{node: s1, for: 1s}",
     };
     let classes = generate::classes();

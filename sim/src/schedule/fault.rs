@@ -105,6 +105,31 @@ pub enum Fault {
         free_bytes: u64,
         for_ms: u64,
     },
+    /// Somebody kills the node, empties one of its files, and starts it again after a while.
+    EmptyFile { at: Spot, file: String, for_ms: u64 },
+    /// As before, and the file keeps so much of its length, to a whole page.
+    CutFile {
+        at: Spot,
+        file: String,
+        kept_ppm: u32,
+        for_ms: u64,
+    },
+    /// As before, and the file becomes a copy of another node's.
+    SwapFile {
+        at: Spot,
+        file: String,
+        with: Spot,
+        for_ms: u64,
+    },
+    /// A file is copied, or all of them if none is named, and put back in the same way when the node
+    /// has gone on for `age_ms`.
+    OldCopy {
+        at: Spot,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
+        age_ms: u64,
+        for_ms: u64,
+    },
     /// The clocks run at this speed, and the wall clock is off by this much.
     Clock {
         at: Spot,
@@ -136,7 +161,7 @@ pub enum Fault {
 
 impl Fault {
     /// All classes.
-    pub const CLASSES: [&'static str; 27] = [
+    pub const CLASSES: [&'static str; 31] = [
         "crash",
         "kill",
         "restart",
@@ -156,6 +181,10 @@ impl Fault {
         "bit flip",
         "misdirected write",
         "full disk",
+        "emptied file",
+        "shortened file",
+        "swapped file",
+        "older copy",
         "clock",
         "transfer",
         "snapshot",
@@ -187,6 +216,10 @@ impl Fault {
             Self::TearPower { .. } => "torn write",
             Self::FlipBit { .. } => "bit flip",
             Self::FullDisk { .. } => "full disk",
+            Self::EmptyFile { .. } => "emptied file",
+            Self::CutFile { .. } => "shortened file",
+            Self::SwapFile { .. } => "swapped file",
+            Self::OldCopy { .. } => "older copy",
             Self::Clock { .. } => "clock",
             Self::Transfer { .. } => "transfer",
             Self::Snapshot { .. } => "snapshot",
@@ -224,6 +257,10 @@ impl Fault {
             | Self::SlowDisk { for_ms, .. }
             | Self::TearPower { for_ms, .. }
             | Self::FullDisk { for_ms, .. }
+            | Self::EmptyFile { for_ms, .. }
+            | Self::CutFile { for_ms, .. }
+            | Self::SwapFile { for_ms, .. }
+            | Self::OldCopy { for_ms, .. }
             | Self::Duplicate { for_ms }
             | Self::Clock { for_ms, .. } => Some(for_ms),
             Self::Replace { .. }
@@ -246,6 +283,7 @@ impl Fault {
     pub fn struck(&self) -> Vec<Spot> {
         match self {
             Self::Isolate { these, .. } => these.clone(),
+            Self::SwapFile { at, .. } => vec![at.clone()],
             other => other
                 .clone()
                 .spots_mut()
@@ -270,6 +308,9 @@ impl Fault {
             | Self::TearPower { at, .. }
             | Self::FlipBit { at, .. }
             | Self::FullDisk { at, .. }
+            | Self::EmptyFile { at, .. }
+            | Self::CutFile { at, .. }
+            | Self::OldCopy { at, .. }
             | Self::Clock { at, .. }
             | Self::Snapshot { at }
             | Self::SnapshotTwice { at, .. }
@@ -278,6 +319,7 @@ impl Fault {
             | Self::Disconnect { at }
             | Self::Vote { at, .. }
             | Self::Transfer { to: at } => vec![at],
+            Self::SwapFile { at, with, .. } => vec![at, with],
             Self::Cut { from, to, .. }
             | Self::Isolate {
                 these: to, from, ..

@@ -45,6 +45,10 @@ async fn forgetful(disks: &Disks, of: BTreeSet<NodeId>, vote: &Vote) -> BTreeSet
     let cast = vote.leader_id;
     let mut forgetful = BTreeSet::new();
     for id in of {
+        // Its vote counted while it was there; who took it away is no voter.
+        if disks.is_spoiled(id) {
+            continue;
+        }
         let Some(left) = disks.after_power_loss(id).await else {
             continue;
         };

@@ -57,6 +57,8 @@ pub(crate) trait Breakable {
     fn ruin(&self);
     /// Whether the power failed under the process.
     fn lost_power(&self) -> bool;
+    /// Notes that its process must refuse its disk: it is replaced when it has.
+    fn spoil(&self);
     /// The machine loses power, and with it what was not synced.
     fn cut_power(&self, dice: &mut Dice);
     /// The process dies and the machine lives.
@@ -182,8 +184,12 @@ impl<N: Send + 'static> Breakable for Machine<N> {
     }
 
     fn ruin(&self) {
-        self.0.ruined.store(true, Ordering::Relaxed);
+        self.spoil();
         set_damaged(self.id());
+    }
+
+    fn spoil(&self) {
+        self.0.ruined.store(true, Ordering::Relaxed);
     }
 
     fn lost_power(&self) -> bool {

@@ -301,6 +301,12 @@ impl World {
         self.witness.note(lane, Kind::Stopped { why });
     }
 
+    /// Notes that somebody was at a node's files, and that it must refuse them.
+    pub(crate) fn spoil(&self, store: &Store) {
+        store.machine.spoil();
+        self.disks.spoil(store.spec.id);
+    }
+
     /// What a sync takes on a sound disk.
     pub(crate) fn sync_delay(&self) -> Duration {
         Duration::from_micros(self.spec.sync_us)
