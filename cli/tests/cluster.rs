@@ -48,6 +48,48 @@ fn a_new_user_gets_from_nothing_to_a_verified_export() {
     }
 }
 
+/// A file that is empty after a power cut is the classic. The voter must not come back without what it
+/// knew: a majority of it and a node that was down would forget what was acknowledged.
+#[test]
+fn a_voter_whose_log_was_emptied_stays_away_and_nothing_acknowledged_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let fleet = Fleet::init(folder.path(), "eu-west,us-east,ap-south");
+    let [one, two, three] = [1, 2, 3].map(|node| fleet.serve(node));
+    fleet.eventually(&["cluster", "status"], |status| status["quorum"] == true);
+    fleet.done(&["approval", "submit", "fleet/epoch-1.command"]);
+    fleet.done(&["approval", "submit", "fleet/members.command"]);
+    assert_eq!(two.end(), 0);
+    fleet.done(&["stop", "--fleet", "--reason", "a bad release"]);
+    // As the power does.
+    drop((one, three));
+
+    let path = |file: &str| fleet.folder.join("fleet/data/node-1").join(file);
+    let start = ["serve", "--config", "fleet/node-1.toml"];
+    for file in ["log.redb", "state.redb"] {
+        let whole = fs::read(path(file)).unwrap();
+        for (len, says) in [(0, "is empty"), (4_096, "is empty"), (8_192, "new number")] {
+            fs::write(path(file), &whole[..len]).unwrap();
+            let refused = fleet.run(&start);
+            assert_eq!(refused.code, 1, "{file} of {len} bytes: {refused:?}");
+            for says in [file.split('.').next().unwrap(), says, "under a new number"] {
+                assert!(refused.stderr.contains(says), "no {says:?}: {refused:?}");
+            }
+        }
+        fs::write(path(file), &whole).unwrap();
+    }
+    fs::write(path("log.redb"), "").unwrap();
+    fleet.refused(
+        &start,
+        "node 1 joined the cluster before but log.redb is empty",
+    );
+
+    // The others are a majority, and remember.
+    let _running = [2, 3].map(|node| fleet.serve(node));
+    fleet.eventually(&["cluster", "status"], |status| {
+        status["cluster"]["stops"][0]["stop"] == 1
+    });
+}
+
 /// Who does what `init` says, in that order, is warned of nothing.
 fn nothing_to_worry_about(fleet: &Fleet<'_>) {
     for name in ["node-1", "node-2", "node-3", "decide"] {
