@@ -201,3 +201,68 @@ impl std::fmt::Debug for Feed {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A feed with batches of so many entries of ten bytes each, from entry 10 on.
+    fn feed(batches: &[usize]) -> Feed {
+        let feed = Feed::new(Position::default(), 1 << 20);
+        let mut from = 10;
+        for (number, entries) in (1..).zip(batches) {
+            let batch = Batch {
+                from,
+                events: (from..).take(*entries).map(events).collect(),
+                root: Some([number; 32]),
+                log_time_ms: number.into(),
+            };
+            from = batch.to();
+            let at = Position {
+                entries: from,
+                ..Position::default()
+            };
+            feed.publish(batch, at);
+        }
+        feed
+    }
+
+    fn events(entry: u64) -> Bytes {
+        Bytes::from(format!("{entry:010}"))
+    }
+
+    /// The one that a watcher gets, in short.
+    fn cut(feed: &Feed, after: u64, bytes_max: usize) -> Option<(u64, Option<u8>, u64)> {
+        let batch = feed.batch_after(after, bytes_max)?;
+        assert_eq!(batch.from, after);
+        let expected: Vec<_> = (after..batch.to()).map(events).collect();
+        assert_eq!(batch.events, expected, "each once, in order");
+        Some((
+            batch.to(),
+            batch.root.map(|root| root[0]),
+            batch.log_time_ms,
+        ))
+    }
+
+    #[test]
+    fn a_batch_is_cut_for_a_watcher_that_stands_inside_it() {
+        let feed = feed(&[3]);
+        assert_eq!(cut(&feed, 11, 1_000), Some((13, Some(1), 1)));
+        assert_eq!(cut(&feed, 13, 1_000), None);
+        assert_eq!(cut(&feed, 9, 1_000), None, "entry 9 is not in memory");
+    }
+
+    #[test]
+    fn a_watcher_gets_as_many_batches_at_once_as_fit() {
+        let feed = feed(&[3, 1, 4]);
+        assert_eq!(cut(&feed, 10, 1_000), Some((18, Some(3), 3)));
+        assert_eq!(cut(&feed, 12, 60), Some((18, Some(3), 3)), "just so");
+        assert_eq!(cut(&feed, 10, 40), Some((14, Some(2), 2)), "two whole ones");
+        assert_eq!(cut(&feed, 10, 49), Some((14, Some(2), 2)));
+        // Inside a batch nobody knows the root.
+        assert_eq!(cut(&feed, 10, 50), Some((15, None, 3)));
+        assert_eq!(cut(&feed, 10, 20), Some((12, None, 1)));
+        assert_eq!(cut(&feed, 17, 1), Some((18, Some(3), 3)), "never nothing");
+        assert_eq!(cut(&feed, 10, 1), Some((11, None, 1)));
+    }
+}

@@ -2,7 +2,6 @@
 #![cfg(not(madsim))]
 
 use super::*;
-use std::time::Instant;
 use tidegate_proto::v1::{self, snapshot_part::Part, store_client::StoreClient, store_server};
 use tidegate_runtime::SystemClock;
 use tonic::codegen::BoxStream;
@@ -121,11 +120,11 @@ struct Snapshots {
 }
 
 /// Says when it is let go of.
-struct View(Instant, mpsc::UnboundedSender<Duration>);
+struct View(BootInstant, mpsc::UnboundedSender<Duration>);
 
 impl Drop for View {
     fn drop(&mut self) {
-        let _ = self.1.send(self.0.elapsed());
+        let _ = self.1.send(SystemClock.boot().since(self.0));
     }
 }
 
@@ -144,7 +143,7 @@ impl store_server::Store for Snapshots {
         _: Request<v1::GetSnapshotRequest>,
     ) -> Result<Response<Self::GetSnapshotStream>, Status> {
         let slot = self.streams.slot()?;
-        let view = View(Instant::now(), self.held.clone());
+        let view = View(SystemClock.boot(), self.held.clone());
         let parts = stream::iter(0..PARTS).map(move |_| {
             let _held = &view;
             let row = v1::StateRow {
