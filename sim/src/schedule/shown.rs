@@ -32,6 +32,35 @@ impl Fault {
             _ => Ok(()),
         }
     }
+
+    /// What a fault at a node's files says of itself after its class.
+    fn fmt_files(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmptyFile { at, file, for_ms } => write!(f, " {at} {file} for {for_ms} ms"),
+            Self::CutFile {
+                at,
+                file,
+                kept_ppm,
+                for_ms,
+            } => write!(f, " {at} {file} to {kept_ppm} ppm for {for_ms} ms"),
+            Self::SwapFile {
+                at,
+                file,
+                with,
+                for_ms,
+            } => write!(f, " {at} {file} with {with} for {for_ms} ms"),
+            Self::OldCopy {
+                at,
+                file,
+                age_ms,
+                for_ms,
+            } => {
+                let what = file.as_deref().unwrap_or("all");
+                write!(f, " {at} {what} of {age_ms} ms ago for {for_ms} ms")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 struct Spots<'a>(&'a [Spot]);
@@ -101,28 +130,10 @@ impl fmt::Display for Fault {
                 free_bytes,
                 for_ms,
             } => write!(f, " {at} {free_bytes} B left for {for_ms} ms"),
-            Self::EmptyFile { at, file, for_ms } => write!(f, " {at} {file} for {for_ms} ms"),
-            Self::CutFile {
-                at,
-                file,
-                kept_ppm,
-                for_ms,
-            } => write!(f, " {at} {file} to {kept_ppm} ppm for {for_ms} ms"),
-            Self::SwapFile {
-                at,
-                file,
-                with,
-                for_ms,
-            } => write!(f, " {at} {file} with {with} for {for_ms} ms"),
-            Self::OldCopy {
-                at,
-                file,
-                age_ms,
-                for_ms,
-            } => {
-                let what = file.as_deref().unwrap_or("all");
-                write!(f, " {at} {what} of {age_ms} ms ago for {for_ms} ms")
-            }
+            Self::EmptyFile { .. }
+            | Self::CutFile { .. }
+            | Self::SwapFile { .. }
+            | Self::OldCopy { .. } => self.fmt_files(f),
             Self::Clock {
                 at,
                 rate_ppm,
