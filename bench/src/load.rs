@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use crate::probe::Round;
 use crate::samples::percentile;
 use crate::server::{NODES, Usage};
-use crate::system::{Client, System, Work};
+use crate::system::{ANSWER_MAX, Client, System, Work};
 
 /// Connections to each cluster, spread over its nodes; clients share them.
 const CONNECTIONS: usize = 2 * NODES;
@@ -20,6 +20,29 @@ pub(crate) const WARM_UP: Duration = Duration::from_millis(700);
 const SIGNED_A_SECOND: f64 = 6_000.0;
 /// A client whose request failed tries its next one after this.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// A loop: who does what, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) task: Task,
+    pub(crate) clients: usize,
+    /// So long are writes made ahead for, where that takes time.
+    pub(crate) lasts: Duration,
+    /// A client gives up a request after so long, and sends another.
+    pub(crate) patience: Duration,
+}
+
+impl Plan {
+    /// A loop of patient clients.
+    pub(crate) const fn of(task: Task, clients: usize, lasts: Duration) -> Self {
+        Self {
+            task,
+            clients,
+            lasts,
+            patience: ANSWER_MAX,
+        }
+    }
+}
 
 /// What the clients of a loop do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,14 +87,8 @@ impl<T: Clone> Stock<T> {
 }
 
 impl Loop {
-    /// Starts `clients` of some nodes of a system.
-    pub(crate) fn start<S: System>(
-        system: &S,
-        nodes: &[usize],
-        task: Task,
-        clients: usize,
-        lasts: Duration,
-    ) -> Result<Self> {
+    /// Starts clients of some nodes of a system.
+    pub(crate) fn start<S: System>(system: &S, nodes: &[usize], plan: Plan) -> Result<Self> {
         let connections: Vec<S::Client> = nodes
             .iter()
             .cycle()
@@ -79,8 +96,8 @@ impl Loop {
             .map(|node| system.connect(*node))
             .collect::<Result<_>>()?;
         let first = connections.first().context("no connection")?;
-        let ahead = match task {
-            Task::Write(Work::Signed) => (lasts + WARM_UP).as_secs_f64() * SIGNED_A_SECOND,
+        let ahead = match plan.task {
+            Task::Write(Work::Signed) => (plan.lasts + WARM_UP).as_secs_f64() * SIGNED_A_SECOND,
             Task::Write(Work::Plain) | Task::Read => 0.0,
         };
         let stock = Arc::new(Stock {
@@ -90,9 +107,9 @@ impl Loop {
             next: AtomicUsize::new(0),
         });
         let stop = Arc::new(AtomicBool::new(false));
-        let lanes = (0..clients).map(|lane| {
+        let lanes = (0..plan.clients).map(|lane| {
             let client = connections[lane % CONNECTIONS].clone();
-            tokio::spawn(lane_of(client, task, Arc::clone(&stock), Arc::clone(&stop)))
+            tokio::spawn(lane_of(client, plan, Arc::clone(&stock), Arc::clone(&stop)))
         });
         Ok(Self {
             lanes: lanes.collect(),
@@ -119,25 +136,26 @@ impl Drop for Loop {
 
 async fn lane_of<C: Client>(
     client: C,
-    task: Task,
+    plan: Plan,
     stock: Arc<Stock<C::Op>>,
     stop: Arc<AtomicBool>,
 ) -> Lane {
     let mut lane = Lane::default();
     while !stop.load(Ordering::Relaxed) {
-        let (result, sent) = match task {
-            Task::Write(work) => {
-                let op = stock.take().unwrap_or_else(|| client.make(work));
-                let sent = Instant::now();
-                (client.write(op).await.map(|_| ()), sent)
-            }
-            Task::Read => {
-                let sent = Instant::now();
-                (client.read().await, sent)
+        let op = match plan.task {
+            Task::Write(work) => Some(stock.take().unwrap_or_else(|| client.make(work))),
+            Task::Read => None,
+        };
+        let sent = Instant::now();
+        let answer = async {
+            match op {
+                Some(op) => client.write(op).await.map(|_| ()),
+                None => client.read().await,
             }
         };
+        let answer = tokio::time::timeout(plan.patience, answer).await;
         let came = Instant::now();
-        match result {
+        match answer.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in time"))) {
             Ok(()) => lane.answers.push(Answered { sent, came }),
             Err(error) => {
                 lane.failed += 1;
@@ -219,7 +237,7 @@ pub(crate) async fn measure<S: System>(
     lasts: Duration,
 ) -> Result<(Window, Usage)> {
     let nodes: Vec<usize> = (0..NODES).collect();
-    let load = Loop::start(system, &nodes, task, clients, lasts)?;
+    let load = Loop::start(system, &nodes, Plan::of(task, clients, lasts))?;
     tokio::time::sleep(WARM_UP).await;
     let (from, before) = (Instant::now(), system.servers().usage()?);
     tokio::time::sleep(lasts).await;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::load::{Loop, Task, WARM_UP, Window, measure};
+use crate::load::{Loop, Plan, Task, WARM_UP, Window, measure};
 use crate::probe::{Better, Head, Probe, Round};
 use crate::server::NODES;
 use crate::system::{System, Work};
@@ -81,7 +81,7 @@ impl Probe for BesideWriters {
     async fn round<S: System>(&self, system: &mut S) -> Result<Round> {
         let nodes: Vec<usize> = (0..NODES).collect();
         let task = Task::Write(Work::Plain);
-        let writers = Loop::start(system, &nodes, task, WRITERS, self.lasts)?;
+        let writers = Loop::start(system, &nodes, Plan::of(task, WRITERS, self.lasts))?;
         tokio::time::sleep(WARM_UP).await;
         let from = Instant::now();
         let (reads, used) = measure(system, Task::Read, READERS, self.lasts).await?;

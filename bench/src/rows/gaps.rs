@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::load::{Lane, Loop, Task};
+use crate::load::{Lane, Loop, Plan, Task};
 use crate::probe::{Better, Head, Probe, Round};
 use crate::server::NODES;
 use crate::system::{System, Work};
@@ -13,6 +13,10 @@ use crate::system::{System, Work};
 const CLIENTS: usize = 8;
 /// They write for so long before anything happens.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// A request that was lost with the leader is given up after so long, and another one sent: what is
+/// looked for is when the cluster answers again, not how patient clients are.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// What becomes of the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +57,11 @@ impl Probe for Gap {
     async fn round<S: System>(&self, system: &mut S) -> Result<Round> {
         let leader = system.leader().await?;
         let others: Vec<usize> = (0..NODES).filter(|node| *node != leader).collect();
-        let task = Task::Write(Work::Plain);
-        let load = Loop::start(system, &others, task, CLIENTS, Duration::ZERO)?;
+        let plan = Plan {
+            patience: PATIENCE,
+            ..Plan::of(Task::Write(Work::Plain), CLIENTS, Duration::ZERO)
+        };
+        let load = Loop::start(system, &others, plan)?;
         tokio::time::sleep(QUIET).await;
         let lost = Instant::now();
         match self.loss {
