@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result, anyhow};
 use futures::StreamExt as _;
 use tokio::task::JoinSet;
 
@@ -49,11 +49,17 @@ impl Probe for Fanout {
         tokio::time::sleep(GRACE).await;
         let used = system.servers().usage()?.since(before);
         stop.store(true, Ordering::Relaxed);
-        let mut heard = Vec::new();
+        let (mut heard, mut lost) = (Vec::new(), 0_u32);
         while let Some(watcher) = watchers.join_next().await {
-            heard.push(watcher.context("a watcher has panicked")??);
+            let (all, why) = watcher.context("a watcher has panicked")?;
+            heard.push(all);
+            if let Some(why) = why {
+                eprintln!("  a watch has ended: {why:#}");
+                lost += 1;
+            }
         }
         let mut round = outcome(&sent, &heard)?;
+        round.also("watches_ended", (lost > 0).then(|| f64::from(lost)));
         round.cpu_us = Some(used.cpu_us / sent.len() as f64);
         round.also("asked", Some(f64::from(asked)));
         Ok(round)
@@ -64,7 +70,7 @@ async fn watchers<S: System>(
     system: &S,
     count: usize,
     stop: &Arc<AtomicBool>,
-) -> Result<JoinSet<Result<Heard>>> {
+) -> Result<JoinSet<(Heard, Option<Error>)>> {
     let connections = count.div_ceil(WATCHERS_A_CONNECTION).max(NODES);
     let connections: Vec<S::Client> = (0..connections)
         .map(|at| system.connect(at % NODES))
@@ -78,21 +84,22 @@ async fn watchers<S: System>(
     Ok(watchers)
 }
 
-/// Notes what comes until it is told to stop.
-async fn listen(mut told: Told, stop: Arc<AtomicBool>) -> Result<Heard> {
+/// Notes what comes until it is told to stop, or cannot go on: then with why.
+async fn listen(mut told: Told, stop: Arc<AtomicBool>) -> (Heard, Option<Error>) {
     let mut heard = Heard::new();
     while !stop.load(Ordering::Relaxed) {
         match tokio::time::timeout(GRACE / 4, told.next()).await {
-            Ok(Some(positions)) => {
+            Ok(Some(Ok(positions))) => {
                 let now = Instant::now();
-                heard.extend(positions?.map(|position| (position, now)));
+                heard.extend(positions.map(|position| (position, now)));
             }
-            Ok(None) => anyhow::bail!("a watch has ended"),
+            Ok(Some(Err(error))) => return (heard, Some(error)),
+            Ok(None) => return (heard, Some(anyhow!("the node ended it"))),
             // Nothing new: look whether it is time to stop.
             Err(_) => {}
         }
     }
-    Ok(heard)
+    (heard, None)
 }
 
 /// Sends commands at a steady pace; how many, and those that were accepted.
