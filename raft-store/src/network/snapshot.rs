@@ -298,7 +298,7 @@ mod tests {
             let snapshot = state.clone().build_snapshot().await.unwrap();
             assert_eq!(snapshot.meta.last_log_id, Some(log_id(2)));
             install(&raft, &log, vote, snapshot).await.unwrap();
-            let left: Arc<dyn Disk> = Arc::new(disk.after_power_loss(&[LOG_FILE]).mount());
+            let left: Arc<dyn Disk> = Arc::new(disk.after_power_loss(|name| name == LOG_FILE).mount());
             let left = open_log(&left).await;
             assert_eq!(left.last(), Some(log_id(2)));
             appended.await.unwrap().unwrap();

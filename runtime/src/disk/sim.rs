@@ -107,21 +107,38 @@ impl SimDisk {
         }
     }
 
-    /// Another device, without faults, with what would be left for certain of these files if the
-    /// machine lost power now.
+    /// Another device, without faults, with what would be left for certain of the files with such
+    /// names if the machine lost power now.
     #[must_use]
-    pub fn after_power_loss(&self, names: &[&str]) -> Self {
+    pub fn after_power_loss(&self, is_wanted: impl Fn(&str) -> bool) -> Self {
         let left = Self::new();
         let device = self.device();
-        for name in names {
-            let first = device.renamed.iter().find(|(renamed, _)| renamed == name);
-            let file = first.map_or_else(|| device.files.get(*name), |(_, before)| before.as_ref());
-            if let Some(file) = file {
-                let file = File::synced(file.durable.clone());
-                left.device().files.insert((*name).to_owned(), file);
-            }
+        // What names mean for certain: what they meant before the first change that is not synced.
+        let mut certain: BTreeMap<&str, Option<&File>> = BTreeMap::new();
+        for (name, file) in &device.files {
+            certain.insert(name, Some(file));
+        }
+        for (name, before) in device.renamed.iter().rev() {
+            certain.insert(name, before.as_ref());
+        }
+        for (name, file) in certain {
+            let Some(file) = file.filter(|_| is_wanted(name)) else {
+                continue;
+            };
+            let file = File::synced(file.durable.clone());
+            left.device().files.insert(name.to_owned(), file);
         }
         left
+    }
+
+    /// The names of all files and their lengths as the running system sees them.
+    #[must_use]
+    pub fn files(&self) -> Vec<(String, usize)> {
+        let device = self.device();
+        let files = device.files.iter();
+        files
+            .map(|(name, file)| (name.clone(), file.view.len()))
+            .collect()
     }
 
     /// The length of a file as the running system sees it; 0 if there is none.

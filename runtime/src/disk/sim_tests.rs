@@ -48,8 +48,11 @@ fn what_a_loss_of_power_would_leave_is_seen_without_one() {
     file.sync_data().unwrap();
     file.write(0, b"UNSYNC").unwrap();
     mount.open("g").unwrap();
-    assert_eq!(bytes_of(&disk.after_power_loss(&["f"]), "f"), b"synced");
-    let left = disk.after_power_loss(&["g"]).mount();
+    assert_eq!(
+        bytes_of(&disk.after_power_loss(|name| name == "f"), "f"),
+        b"synced"
+    );
+    let left = disk.after_power_loss(|name| name == "g").mount();
     assert_eq!(left.names().unwrap(), [""; 0], "its name was not synced");
     let mut now = [0; 6];
     file.read(0, &mut now).unwrap();

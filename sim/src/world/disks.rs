@@ -66,7 +66,7 @@ impl Disks {
         if is_damaged(machine) {
             return None;
         }
-        let left = disk.after_power_loss(&[IDENTITY_FILE, LOG_FILE]);
+        let left = disk.after_power_loss(|name| [IDENTITY_FILE, LOG_FILE].contains(&name));
         Some(
             look_into(Arc::new(left.mount()), id)
                 .await
