@@ -312,7 +312,11 @@ async fn open_storage(
         incarnation: FIRST_INCARNATION,
         node: config.node_id,
     };
-    storage::open(&identity, host, (LogOptions::default(), STATE_OPTIONS)).await
+    let log = LogOptions {
+        segment_bytes: config.raft.segment_bytes,
+        ..LogOptions::default()
+    };
+    storage::open(&identity, host, (log, STATE_OPTIONS)).await
 }
 
 /// openraft's settings. Those that safety depends on are not the operator's to choose.

@@ -105,6 +105,7 @@ fn config(id: NodeId) -> NodeConfig {
         // Snapshots and purges happen within a story, too.
         raft: RaftTimers {
             snapshot_every: 100,
+            segment_bytes: 32 << 10,
             ..RaftTimers::default()
         },
         limits: NodeLimits::default(),

@@ -342,7 +342,7 @@ fn tear_power(storm: &mut Storm) -> Option<Fault> {
 
 fn flip_bit(storm: &mut Storm) -> Option<Fault> {
     let at = ruin(storm)?;
-    let file = storm.dice.pick(&["log.redb", "state.redb"])?;
+    let file = storm.dice.pick(&["log", "state.redb"])?;
     let place_ppm = u32::try_from(storm.dice.below(1_000_000)).ok()?;
     let bit = u8::try_from(storm.dice.below(8)).ok()?;
     Some(Fault::FlipBit {

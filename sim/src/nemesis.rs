@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use madsim::task::NodeId;
+use tidegate_raft_store::storage::is_log_file;
+use tidegate_runtime::disk::SimDisk;
 use tidegate_runtime::sim::{Skew, set_lag, set_skew};
 
 use crate::dice::Dice;
@@ -177,8 +179,9 @@ impl Nemesis {
             } => self.at(&at, |store| {
                 store.machine.ruin();
                 let disk = store.machine.disk();
-                let place = usize::try_from(place_ppm).unwrap_or(0);
-                disk.flip_bit(&file, disk.len(&file) * place / 1_000_000, bit);
+                if let Some((file, place)) = place_in(disk, &file, place_ppm) {
+                    disk.flip_bit(&file, place, bit);
+                }
             }),
             Fault::FullDisk {
                 at,
@@ -362,6 +365,22 @@ fn pairs(from: &[NodeId], to: &[NodeId]) -> Vec<(NodeId, NodeId)> {
     };
     let all = from.iter().flat_map(of);
     all.filter(|(from, to)| from != to).collect()
+}
+
+/// The file and place in it that a fault means, if there is such a file. `log` is all of Raft's log.
+fn place_in(disk: &SimDisk, file: &str, place_ppm: u32) -> Option<(String, usize)> {
+    let is_meant = |name: &str| name == file || (file == "log" && is_log_file(name));
+    let mut files = disk.files();
+    files.retain(|(name, _)| is_meant(name));
+    let length: usize = files.iter().map(|(_, len)| len).sum();
+    let mut place = length * usize::try_from(place_ppm).unwrap_or(0) / 1_000_000;
+    files.into_iter().find_map(|(name, len)| {
+        if place < len {
+            return Some((name, place));
+        }
+        place -= len;
+        None
+    })
 }
 
 /// A snapshot at a bad moment; the log is dropped behind it, as far as the settings say.

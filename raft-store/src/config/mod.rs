@@ -89,6 +89,9 @@ pub struct RaftTimers {
     /// Entries between two snapshots, after which the log is purged; 100 to 10,000,000.
     /// *Attacker*: fills the disk with log.
     pub snapshot_every: u64,
+    /// Bytes after which the log goes on in another file; 1 MiB to 1 GiB. A file is removed once all
+    /// its entries are purged. *Attacker*: keeps that much more of a purged log on the disk.
+    pub segment_bytes: u64,
 }
 
 /// Limits on what clients may ask of one node at once. *Attacker*: exhausts the node's memory.
@@ -120,6 +123,7 @@ impl Default for RaftTimers {
             election_min: Duration::from_millis(500),
             election_max: Duration::from_millis(1_000),
             snapshot_every: 20_000,
+            segment_bytes: 16 << 20,
         }
     }
 }

@@ -53,6 +53,7 @@ struct RawTimers {
     election_min_ms: Option<u64>,
     election_max_ms: Option<u64>,
     snapshot_every: Option<u64>,
+    segment_bytes: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -158,6 +159,7 @@ impl TryFrom<RawTimers> for RaftTimers {
             election_min_ms,
             election_max_ms,
             snapshot_every,
+            segment_bytes,
         } = raw;
         let default = Self::default();
         let heartbeat = millis(
@@ -179,11 +181,14 @@ impl TryFrom<RawTimers> for RaftTimers {
         }
         let snapshot_every = snapshot_every.unwrap_or(default.snapshot_every);
         in_range("raft.snapshot_every", snapshot_every, 100, 10_000_000)?;
+        let segment_bytes = segment_bytes.unwrap_or(default.segment_bytes);
+        in_range("raft.segment_bytes", segment_bytes, 1 << 20, 1 << 30)?;
         Ok(Self {
             heartbeat,
             election_min,
             election_max,
             snapshot_every,
+            segment_bytes,
         })
     }
 }

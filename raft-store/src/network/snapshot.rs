@@ -217,7 +217,7 @@ mod tests {
     use crate::network::link::tests::link;
     use crate::network::peer::PeerFactory;
     use crate::storage::rig::{claim, entry, log_id, open_state_on, run};
-    use crate::storage::{LOG_FILE, LogOptions};
+    use crate::storage::{LogOptions, is_log_file};
     use crate::types::EntryPayload;
 
     async fn open_log(disk: &Arc<dyn Disk>) -> LogStore {
@@ -298,7 +298,7 @@ mod tests {
             let snapshot = state.clone().build_snapshot().await.unwrap();
             assert_eq!(snapshot.meta.last_log_id, Some(log_id(2)));
             install(&raft, &log, vote, snapshot).await.unwrap();
-            let left: Arc<dyn Disk> = Arc::new(disk.after_power_loss(|name| name == LOG_FILE).mount());
+            let left: Arc<dyn Disk> = Arc::new(disk.after_power_loss(is_log_file).mount());
             let left = open_log(&left).await;
             assert_eq!(left.last(), Some(log_id(2)));
             appended.await.unwrap().unwrap();

@@ -322,7 +322,7 @@ impl Record for SnapshotMeta {
     }
 }
 
-fn encode_option<T: Record>(
+pub(super) fn encode_option<T: Record>(
     value: Option<&T>,
     out: &mut Encoder<Vec<u8>>,
 ) -> Result<(), encode::Error<Infallible>> {
@@ -332,7 +332,7 @@ fn encode_option<T: Record>(
     }
 }
 
-fn decode_option<T: Record>(from: &mut Decoder<'_>) -> Result<Option<T>, decode::Error> {
+pub(super) fn decode_option<T: Record>(from: &mut Decoder<'_>) -> Result<Option<T>, decode::Error> {
     if from.datatype()? == minicbor::data::Type::Null {
         from.null()?;
         return Ok(None);
@@ -340,7 +340,7 @@ fn decode_option<T: Record>(from: &mut Decoder<'_>) -> Result<Option<T>, decode:
     T::decode(from).map(Some)
 }
 
-fn expect_array(from: &mut Decoder<'_>, len: u64) -> Result<(), decode::Error> {
+pub(super) fn expect_array(from: &mut Decoder<'_>, len: u64) -> Result<(), decode::Error> {
     let at = from.position();
     if array_len(from)? == len {
         return Ok(());

@@ -23,7 +23,7 @@ pub use feed::{Batch, Position, PositionWatch};
 pub use identity::{
     Claim, DirectoryId, FORMAT_VERSION, IDENTITY_FILE, Identity, IdentityError, Owner,
 };
-pub use log::{LogOptions, LogStore, OpenLogError, Poison};
+pub use log::{LogKind, LogOptions, LogStore, OpenLogError, Poison, is_log_file};
 pub(crate) use open::abandon;
 pub use open::{StorageError, open};
 pub use snapshot::{PIECE_BYTES, Pieces, SnapshotData, SnapshotReceiver};
@@ -33,5 +33,7 @@ pub use unsound::UNSOUND_FILE;
 
 /// Raft's log and vote.
 pub const LOG_FILE: &str = "log.redb";
+/// What the names of the log's files begin with.
+const LOG_FILES: &str = "log-";
 /// The state, the audit log, and how far they were applied.
 pub const STATE_FILE: &str = "state.redb";

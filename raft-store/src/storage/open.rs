@@ -39,7 +39,8 @@ const fn after_log(error: &OpenLogError) -> &'static str {
         OpenLogError::Io(_) | OpenLogError::Database(redb::Error::Io(_)) => DISK,
         OpenLogError::Database(_)
         | OpenLogError::Record(_)
-        | OpenLogError::Damaged(_)
+        | OpenLogError::Damaged { .. }
+        | OpenLogError::Missing(_)
         | OpenLogError::Gap { .. } => DAMAGED,
     }
 }

@@ -21,11 +21,11 @@ use tidegate_runtime::disk::{BlockFile, Disk};
 pub const UNSOUND_FILE: &str = "unsound";
 
 /// Opens a database file whose syncs are promises.
-pub(super) fn open(disk: &Arc<dyn Disk>, name: &'static str) -> io::Result<BlockFile> {
+pub(super) fn open(disk: &Arc<dyn Disk>, name: &str) -> io::Result<BlockFile> {
     let file = disk.open(name)?;
     Ok(BlockFile::new(Promised {
         file,
-        name,
+        name: name.to_owned(),
         disk: Arc::clone(disk),
     }))
 }
@@ -51,7 +51,7 @@ pub(super) fn mark(disk: &dyn Disk, why: &str) -> io::Result<()> {
 #[derive(Debug)]
 struct Promised {
     file: BlockFile,
-    name: &'static str,
+    name: String,
     disk: Arc<dyn Disk>,
 }
 

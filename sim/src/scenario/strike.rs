@@ -374,7 +374,7 @@ fn of_files(strike: &Strike, names: &Names<'_>) -> Read<Vec<Vec<Fault>>> {
 /// The file of a database.
 fn file(of: Database) -> String {
     match of {
-        Database::Log => "log.redb",
+        Database::Log => "log",
         Database::State => "state.redb",
     }
     .to_owned()

@@ -92,7 +92,8 @@ pub enum Fault {
     FailSync { at: Spot, after: u64 },
     /// Power fails amid the disk's work: at the change after the next `after`.
     TearPower { at: Spot, after: u64, for_ms: u64 },
-    /// One bit of a file flips: `place_ppm` of its length.
+    /// One bit of a file flips: `place_ppm` of its length. `log` stands for the files of Raft's log, one
+    /// behind the other.
     FlipBit {
         at: Spot,
         file: String,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use madsim::task::NodeId as MachineId;
-use tidegate_raft_store::storage::{Claim, IDENTITY_FILE, LOG_FILE, LogOptions, LogStore};
+use tidegate_raft_store::storage::{Claim, IDENTITY_FILE, LogOptions, LogStore, is_log_file};
 use tidegate_raft_store::{LogId, NodeId, Vote};
 use tidegate_runtime::disk::{Disk, SimDisk};
 use tidegate_runtime::sim::is_damaged;
@@ -66,7 +66,7 @@ impl Disks {
         if is_damaged(machine) {
             return None;
         }
-        let left = disk.after_power_loss(|name| [IDENTITY_FILE, LOG_FILE].contains(&name));
+        let left = disk.after_power_loss(|name| name == IDENTITY_FILE || is_log_file(name));
         Some(
             look_into(Arc::new(left.mount()), id)
                 .await

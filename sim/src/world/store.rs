@@ -29,6 +29,8 @@ use crate::schedule::{StoreSpec, WorldSpec};
 const PORT: u16 = 7_000;
 /// Bytes of entries that are read at once for the oracles.
 const READ_BYTES: usize = 64 << 20;
+/// Bytes of a file of the log: a run goes through many, and through all that happens between two.
+const SEGMENT_BYTES: u64 = 32 << 10;
 /// How long whatever starts processes on a machine waits after one died by itself.
 const RESPAWN_MS: u64 = 1_000;
 /// How long it waits after one refused to start.
@@ -287,6 +289,7 @@ fn config(spec: &StoreSpec, world: &WorldSpec, founders: &[StoreSpec]) -> NodeCo
             election_min: heartbeat * 5,
             election_max: heartbeat * 10,
             snapshot_every: world.snapshot_every,
+            segment_bytes: SEGMENT_BYTES,
         },
         limits: NodeLimits {
             watch_entries_max: usize::try_from(world.watch_backlog).unwrap_or(usize::MAX),

@@ -112,7 +112,7 @@ pub enum IdentityError {
         /// What happened.
         why: String,
     },
-    /// There are databases but no identity: the identity was lost, or the directory is not ours.
+    /// There is data but no identity: the identity was lost, or the directory is not ours.
     #[error(
         "the data directory has {found} but no {IDENTITY_FILE} file; refusing to guess. Put the \
          file back if it was moved away; otherwise remove node {node} from the cluster {REPLACE}"
@@ -120,8 +120,8 @@ pub enum IdentityError {
     Unidentified {
         /// The node of the configuration.
         node: NodeId,
-        /// The first database found.
-        found: &'static str,
+        /// The first file found.
+        found: String,
     },
     /// The identity file is not what this code writes.
     #[error(

@@ -14,7 +14,7 @@ use tidegate_runtime::disk::Disk;
 
 pub use self::error::IdentityError;
 pub use self::owner::{DirectoryId, Owner};
-use super::{LOG_FILE, STATE_FILE, unsound};
+use super::{STATE_FILE, is_log_file, unsound};
 use crate::types::NodeId;
 
 /// File that holds the identity: text, so that a tired human can read it.
@@ -117,10 +117,10 @@ impl Identity {
         if let Some(why) = unsound::found(disk)? {
             return Err(IdentityError::Unsound { node, why });
         }
-        let databases = [LOG_FILE, STATE_FILE];
-        let present = |name: &&str| names.iter().any(|found| found == name);
+        let holds_data = |name: &&String| is_log_file(name) || *name == STATE_FILE;
         let Some(claim) = Claim::found(disk, node)? else {
-            if let Some(found) = databases.into_iter().find(present) {
+            if let Some(found) = names.iter().find(holds_data) {
+                let found = found.clone();
                 return Err(IdentityError::Unidentified { node, found });
             }
             let owner = Owner {
@@ -136,12 +136,17 @@ impl Identity {
             Claim::New(_) => {
                 // Power failed during the first start. Nothing was promised yet, and a database
                 // whose creation was cut short cannot be opened.
-                for name in databases {
+                for name in names.iter().filter(holds_data) {
                     disk.remove(name)?;
                 }
             }
             Claim::Returning(_) => {
-                if let Some(missing) = databases.into_iter().find(|name| !present(name)) {
+                if !names.iter().any(|name| is_log_file(name)) {
+                    let missing = "its log (log-00000001 and on)";
+                    return Err(IdentityError::Wiped { node, missing });
+                }
+                if !names.iter().any(|name| name == STATE_FILE) {
+                    let missing = STATE_FILE;
                     return Err(IdentityError::Wiped { node, missing });
                 }
             }

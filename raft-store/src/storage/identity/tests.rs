@@ -2,6 +2,8 @@ use super::*;
 use crate::storage::rig::Numbers;
 use tidegate_runtime::disk::{SimDisk, SimMount};
 
+const LOG_FILE: &str = "log-00000001";
+
 fn node(origin: &str, node: NodeId) -> Identity {
     Identity {
         origin: origin.to_owned(),
@@ -114,7 +116,7 @@ fn databases_without_an_identity_are_refused() {
     check_refused(
         &node("a.example/fleet", 1),
         &disk,
-        "has log.redb but no identity",
+        "has log-00000001 but no identity",
     );
 }
 

@@ -5,15 +5,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use redb::{Durability, ReadableTable, TableDefinition, WriteTransaction};
-use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::disk::Disk;
 
 use super::cache::{self, Cache};
+use super::op::Op;
+use super::segment::Standing;
 use super::{OpenLogError, next_index};
 use crate::storage::codec::{self, Record};
 use crate::storage::database::OwnDatabase;
 use crate::storage::{Claim, LOG_FILE};
-use crate::types::{Entry, LogId, Vote};
+use crate::types::{Entry, LogId};
 
 /// Raft index → record of the entry.
 const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
@@ -22,42 +23,6 @@ const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const VOTE: &str = "vote";
 const COMMITTED: &str = "committed";
 const PURGED: &str = "purged";
-
-/// One change of the log.
-#[derive(Debug)]
-pub(super) enum Op {
-    /// Index and record of an entry.
-    Append(u64, Vec<u8>),
-    /// Removes the entries from an index on.
-    Truncate { from: u64 },
-    /// Removes the entries up to and including this one.
-    Purge(LogId),
-    /// Replaces the vote.
-    Vote(Vote),
-    /// Notes what is known to be committed.
-    Committed(Option<LogId>),
-}
-
-impl Op {
-    /// Whether somebody waits for it to be durable, or a promise rests on it.
-    fn must_sync(&self) -> bool {
-        match self {
-            Self::Append(..) | Self::Truncate { .. } => !is_on(Mutant::UnsyncedLog),
-            Self::Vote(_) => !is_on(Mutant::UnsyncedVote),
-            Self::Purge(_) | Self::Committed(_) => false,
-        }
-    }
-}
-
-/// What was found when the log was opened.
-#[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) vote: Option<Vote>,
-    pub(super) committed: Option<LogId>,
-    pub(super) purged: Option<LogId>,
-    pub(super) last: Option<LogId>,
-    pub(super) cache: Cache,
-}
 
 #[derive(Debug)]
 pub(super) struct LogDatabase(OwnDatabase);
@@ -77,7 +42,7 @@ impl LogDatabase {
     }
 
     /// Reads and verifies the whole log.
-    pub(super) fn load(&self, mut cache: Cache) -> Result<Loaded, OpenLogError> {
+    pub(super) fn load(&self, cache: &mut Cache) -> Result<Standing, OpenLogError> {
         let read = self.0.begin_read()?;
         let meta = read.open_table(META).map_err(redb::Error::from)?;
         let vote = get(&meta, VOTE)?;
@@ -100,12 +65,11 @@ impl LogDatabase {
         if last == purged {
             cache.purge(purged.map_or(0, |id| id.index));
         }
-        Ok(Loaded {
+        Ok(Standing {
             vote,
             committed,
             purged,
             last,
-            cache,
         })
     }
 
@@ -139,7 +103,7 @@ impl LogDatabase {
     }
 
     /// Applies all of `ops` in order, or none. Durable on return if any of them must be.
-    pub(super) fn commit(&self, ops: Vec<Op>) -> Result<(), redb::Error> {
+    pub(super) fn commit(&self, ops: &[Op]) -> Result<(), redb::Error> {
         let sync = ops.iter().any(Op::must_sync);
         let write = self.begin(if sync {
             Durability::Immediate
@@ -172,24 +136,24 @@ impl LogDatabase {
     }
 }
 
-fn apply(write: &WriteTransaction, ops: Vec<Op>) -> Result<(), redb::Error> {
+fn apply(write: &WriteTransaction, ops: &[Op]) -> Result<(), redb::Error> {
     let mut entries = write.open_table(ENTRIES)?;
     let mut meta = write.open_table(META)?;
     for op in ops {
         match op {
-            Op::Append(index, record) => {
-                entries.insert(index, record.as_slice())?;
+            Op::Append(id, record) => {
+                entries.insert(id.index, record.as_slice())?;
             }
-            Op::Truncate { from } => entries.retain_in(from.., |_, _| false)?,
+            Op::Truncate(last) => entries.retain_in(next_index(last.as_ref()).., |_, _| false)?,
             Op::Purge(upto) => {
                 entries.retain_in(..=upto.index, |_, _| false)?;
-                meta.insert(PURGED, codec::to_bytes(&upto).as_slice())?;
+                meta.insert(PURGED, codec::to_bytes(upto).as_slice())?;
             }
             Op::Vote(vote) => {
-                meta.insert(VOTE, codec::to_bytes(&vote).as_slice())?;
+                meta.insert(VOTE, codec::to_bytes(vote).as_slice())?;
             }
             Op::Committed(Some(committed)) => {
-                meta.insert(COMMITTED, codec::to_bytes(&committed).as_slice())?;
+                meta.insert(COMMITTED, codec::to_bytes(committed).as_slice())?;
             }
             Op::Committed(None) => {
                 meta.remove(COMMITTED)?;

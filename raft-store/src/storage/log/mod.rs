@@ -10,7 +10,14 @@
 
 mod cache;
 mod database;
+mod files;
+mod group;
+mod index;
+mod op;
 mod reader;
+mod recover;
+mod segment;
+mod segments;
 mod writer;
 
 use std::io;
@@ -23,7 +30,10 @@ use tidegate_runtime::{AsyncRuntime as _, Containment, Rt, blocking};
 use tokio::sync::{mpsc, oneshot};
 
 use self::cache::Cache;
-use self::database::{LogDatabase, Op};
+use self::files::Files;
+use self::op::Op;
+use self::segment::Standing;
+pub use self::segment::is_log_file;
 pub use self::writer::Poison;
 use self::writer::{Done, Request};
 use super::codec::{self, CodecError};
@@ -38,8 +48,19 @@ pub struct LogOptions {
     pub cache_bytes_max: usize,
     /// Bytes of entries in one message to a follower; a single larger entry goes alone.
     pub message_bytes_max: usize,
-    /// redb's own page cache, in bytes.
-    pub page_cache_bytes: usize,
+    /// Bytes after which the log goes on in another file; a larger group of entries has one for itself.
+    pub segment_bytes: u64,
+    /// What the log is kept in.
+    pub kind: LogKind,
+}
+
+/// What a log is kept in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogKind {
+    /// One redb database.
+    Redb,
+    /// Append-only segments.
+    Segments,
 }
 
 impl Default for LogOptions {
@@ -47,7 +68,8 @@ impl Default for LogOptions {
         Self {
             cache_bytes_max: 64 << 20,
             message_bytes_max: 2 << 20,
-            page_cache_bytes: 16 << 20,
+            segment_bytes: 16 << 20,
+            kind: LogKind::Segments,
         }
     }
 }
@@ -68,9 +90,17 @@ pub enum OpenLogError {
     /// A record is damaged or of another version.
     #[error("log: {0}")]
     Record(#[from] CodecError),
-    /// What it holds makes no sense.
-    #[error("log: damaged: {0}")]
-    Damaged(String),
+    /// A file is not what it was.
+    #[error("{file} is damaged: {what}")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A file is gone that others show to have been there.
+    #[error("{0} is missing, of the files that the log is in")]
+    Missing(String),
     /// An entry is missing between those that are there.
     #[error("log: entry {expected} is missing, the next one found is {found}")]
     Gap {
@@ -101,7 +131,7 @@ pub struct LogStore {
 #[derive(Debug)]
 struct Shared {
     view: Mutex<View>,
-    database: LogDatabase,
+    files: Files,
     disk: Arc<dyn Disk>,
 }
 
@@ -133,38 +163,45 @@ impl LogStore {
         claim: &Claim,
         options: LogOptions,
     ) -> Result<Self, OpenLogError> {
-        let LogOptions {
-            cache_bytes_max,
-            message_bytes_max,
-            page_cache_bytes,
-        } = options;
         let opened = {
             let (disk, claim) = (Arc::clone(&disk), claim.clone());
             let read = move || {
-                let database = LogDatabase::open(&disk, &claim, page_cache_bytes)?;
-                let loaded = database.load(Cache::new(cache_bytes_max))?;
-                Ok::<_, OpenLogError>((database, loaded))
+                let mut cache = Cache::new(options.cache_bytes_max);
+                let opened = Files::open(&disk, &claim, options, &mut cache)?;
+                Ok::<_, OpenLogError>((opened, cache))
             };
             let containment = Containment::here();
             blocking(move || containment.run(read))
         };
         let opened = opened.await?;
-        let opened = opened.map_err(|panic| OpenLogError::Damaged(panic.to_string()))?;
-        let (database, loaded) = opened?;
+        let opened = opened.map_err(|panic| OpenLogError::Damaged {
+            file: super::LOG_FILE.to_owned(),
+            what: panic.to_string(),
+        })?;
+        let ((files, standing), mut cache) = opened?;
+        let Standing {
+            vote,
+            committed,
+            purged,
+            last,
+        } = standing;
+        if let Some(purged) = &purged {
+            cache.purge(purged.index);
+        }
         let view = View {
-            vote: loaded.vote,
-            committed: loaded.committed,
-            purged: loaded.purged,
-            first: next_index(loaded.purged.as_ref()),
-            last: loaded.last,
-            cache: loaded.cache,
+            vote,
+            committed,
+            purged,
+            first: next_index(purged.as_ref()),
+            last,
+            cache,
             requests: 0,
             generation: 0,
             poisoned: None,
         };
         let shared = Arc::new(Shared {
             view: Mutex::new(view),
-            database,
+            files,
             disk: Arc::clone(&disk),
         });
         let (requests, queue) = mpsc::unbounded_channel();
@@ -173,7 +210,7 @@ impl LogStore {
         Ok(Self {
             shared,
             requests,
-            message_bytes_max,
+            message_bytes_max: options.message_bytes_max,
         })
     }
 
@@ -257,11 +294,11 @@ impl LogStore {
     /// clones answer errors.
     pub(crate) async fn abandon(self) {
         let shared = Arc::clone(&self.shared);
-        shared.database.abandon();
+        shared.files.abandon();
         // A commit that is under way fails. Nobody has to be told: what was asked for since is lost.
         let closed = self.close().await;
         // The writer closes it if it still runs.
-        drop((closed, blocking(move || shared.database.close()).await));
+        drop((closed, blocking(move || shared.files.close()).await));
     }
 
     /// Hands a request to the writer; the caller holds the view, so that requests are queued in
@@ -342,7 +379,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let entries: Vec<Entry> = entries.into_iter().collect();
         let mut ops = Vec::with_capacity(entries.len());
         for entry in &entries {
-            ops.push(Op::Append(entry.log_id.index, codec::to_bytes(entry)));
+            ops.push(Op::Append(entry.log_id, codec::to_bytes(entry)));
         }
         let mut view = self.shared.view();
         self.send(&mut view, ops, Done::Flushed(flushed))?;
@@ -363,7 +400,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let truncated = {
             let mut view = self.shared.view();
             let from = next_index(last.as_ref());
-            let truncated = self.ask(&mut view, vec![Op::Truncate { from }])?;
+            let truncated = self.ask(&mut view, vec![Op::Truncate(last)])?;
             view.cache.truncate(from);
             view.last = view.last.min(last).max(view.purged);
             view.generation += 1;

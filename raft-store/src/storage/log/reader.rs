@@ -74,7 +74,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
 }
 
 impl LogStore {
-    /// The entries of `range` up to `bytes_max`, at least one if there is any: from the database
+    /// The entries of `range` up to `bytes_max`, at least one if there is any: from the disk
     /// what the cache let go, the rest from the cache.
     async fn entries(
         &self,
@@ -94,7 +94,7 @@ impl LogStore {
             }
             let shared = Arc::clone(&self.shared);
             let wanted = on_disk.clone();
-            let read = blocking(move || shared.database.read(wanted, bytes_max)).await?;
+            let read = blocking(move || shared.files.read(wanted, bytes_max)).await?;
             if self.shared.view().generation != generation {
                 // The log was purged or truncated meanwhile: what was read may be neither the old
                 // nor the new log.

@@ -10,7 +10,7 @@ use tidegate_runtime::{AsyncRuntime as _, Rt, blocking};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
-use super::database::Op;
+use super::op::Op;
 use crate::types::TypeConfig;
 
 /// Most requests in one commit.
@@ -93,6 +93,9 @@ pub(super) async fn run(
                 Done::Nothing => {}
             }
         }
+        if result.is_ok() && shared.files.has_garbage() {
+            reclaim(&shared).await;
+        }
         if result.is_err() || closing {
             // From here on senders get an error instead of waiting for ever.
             queue.close();
@@ -107,20 +110,22 @@ pub(super) async fn run(
 
 async fn commit(shared: &Arc<Shared>, ops: Vec<Op>, closing: bool) -> io::Result<()> {
     let writes = Arc::clone(shared);
-    let work = move || {
-        writes.database.commit(ops)?;
-        if closing {
-            writes.database.sync()
-        } else {
-            Ok(())
-        }
-    };
-    let done = blocking(work).await;
+    let done = blocking(move || writes.files.commit(&ops, closing)).await;
     if closing {
         let closes = Arc::clone(shared);
-        blocking(move || closes.database.close()).await??;
+        blocking(move || closes.files.close()).await??;
     }
-    done?.map_err(to_io)
+    done?
+}
+
+/// Removes files that nobody needs any more, when nobody waits.
+async fn reclaim(shared: &Arc<Shared>) {
+    let shared = Arc::clone(shared);
+    let removed = blocking(move || shared.files.reclaim()).await;
+    if let Err(error) = removed.and_then(|removed| removed) {
+        // They are there still; the next time comes, or the next start.
+        tracing::warn!(%error, "purged files of the log could not be removed");
+    }
 }
 
 /// Lets the cache go of what is durable, or poisons the log.
@@ -139,14 +144,6 @@ fn settle(shared: &Shared, last: u64, result: &io::Result<()>) {
             tracing::error!("{reason}");
             view.poisoned = Some(Poison { reason, full });
         }
-    }
-}
-
-/// redb's error as the one of the disk under it, so that a full disk can be told from a broken one.
-fn to_io(error: redb::Error) -> io::Error {
-    match error {
-        redb::Error::Io(error) => error,
-        other => io::Error::other(other),
     }
 }
 

@@ -12,9 +12,11 @@ use tidegate_runtime::disk::SimDisk;
 
 use super::*;
 use crate::storage::rig::{Numbers, log_id, run, vote};
-use crate::storage::{IDENTITY_FILE, LOG_FILE, Position, STATE_FILE};
+use crate::storage::{IDENTITY_FILE, LogKind, Position, STATE_FILE};
 use crate::types::{Entry, EntryPayload, LogId, Proposal, TypeConfig, Vote};
 
+/// The one file of a log that is not long.
+const LOG_FILE: &str = "log-00000001";
 /// Bytes of a page: what file systems lose as a whole.
 const PAGE: usize = 4_096;
 
@@ -47,7 +49,8 @@ async fn open_node(node: u64, disk: &SimDisk, numbers: &Arc<Numbers>) -> Opened 
     let log = LogOptions {
         cache_bytes_max: 4_096,
         message_bytes_max: 2_048,
-        page_cache_bytes: 1 << 20,
+        segment_bytes: 1 << 20,
+        kind: LogKind::Segments,
     };
     let state = StateOptions {
         page_cache_bytes: 1 << 20,
@@ -162,7 +165,7 @@ fn a_file_that_was_emptied_is_refused_by_name() {
             (IDENTITY_FILE, "the identity file is damaged: it is empty"),
             (
                 LOG_FILE,
-                "node 1 joined the cluster before but log.redb is empty",
+                "node 1 joined the cluster before but log-00000001 is empty",
             ),
             (
                 STATE_FILE,
@@ -195,7 +198,7 @@ fn a_file_of_another_node_or_of_another_directory_is_refused() {
         }
         let mut swapped = files.clone();
         swapped.insert(IDENTITY_FILE.to_owned(), of_before[IDENTITY_FILE].clone());
-        check_refused(open_on(&swapped).await, "log.redb belongs to node 1 of");
+        check_refused(open_on(&swapped).await, "log-00000001 belongs to node 1 of");
     });
 }
 
