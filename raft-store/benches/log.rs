@@ -1,8 +1,8 @@
-//! What a commit of Raft's log costs: in one redb database, and in append-only segments.
+//! What a commit of Raft's log costs, and what the disk under it does.
 //!
 //! `cargo bench -p tidegate-raft-store --bench log [-- <rounds>]` appends groups of 1, 64 and 1,024
-//! entries of 282 bytes, each as one request that is waited for, to both in turns of 50 commits, and
-//! to a plain file as the least that a disk allows. Files are made below the directory named by
+//! entries of 282 bytes, each as one request that is waited for, to the log and to a plain file that is
+//! synced each time, in turns of 50 commits. Files are made below the directory named by
 //! `TMPDIR`, which should be on a real disk.
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a bench measures real time")]
@@ -17,9 +17,7 @@ use bytes::Bytes;
 use openraft::storage::{IOFlushed, RaftLogStorage as _};
 use openraft::type_config::TypeConfigExt as _;
 use redb::StorageBackend;
-use tidegate_raft_store::storage::{
-    Claim, DirectoryId, Identity, LogKind, LogOptions, LogStore, Owner,
-};
+use tidegate_raft_store::storage::{Claim, DirectoryId, Identity, LogOptions, LogStore, Owner};
 use tidegate_raft_store::{CommittedLeader, Entry, EntryPayload, LogId, Proposal, TypeConfig};
 use tidegate_runtime::disk::{BlockFile, DirDisk, Disk};
 use tidegate_runtime::{AsyncRuntime as _, Rt};
@@ -31,30 +29,21 @@ fn main() {
     let rounds = std::env::args().filter_map(|arg| arg.parse().ok()).next();
     let rounds = rounds.unwrap_or(12);
     println!(
-        "entries of {COMMAND_BYTES} bytes, {} commits of each size to each",
+        "entries of {COMMAND_BYTES} bytes, {} commits of each size",
         rounds * TURN
     );
     println!(
         "{:<12} {:>6} {:>9} {:>9} {:>9} {:>12} {:>7} {:>6}",
-        "log", "group", "p50 µs", "p99 µs", "mean µs", "B/commit", "writes", "syncs"
+        "", "group", "p50 µs", "p99 µs", "mean µs", "B/commit", "writes", "syncs"
     );
     Rt::new(2).block_on(async {
         for group in [1, 64, 1_024] {
-            let kinds = [("redb", LogKind::Redb), ("segments", LogKind::Segments)];
-            let mut logs = Vec::new();
-            for (name, kind) in kinds {
-                logs.push(Subject::open(name, kind).await);
-            }
-            let mut floor = Floor::open();
+            let (mut log, mut floor) = (Subject::open().await, Floor::open());
             for _ in 0..rounds {
-                for log in &mut logs {
-                    log.turn(group).await;
-                }
+                log.turn(group).await;
                 floor.turn(group);
             }
-            for log in logs {
-                log.print(group);
-            }
+            log.print(group);
             floor.print(group);
         }
     });
@@ -62,7 +51,6 @@ fn main() {
 
 /// One log, and what its commits cost.
 struct Subject {
-    name: &'static str,
     _folder: tempfile::TempDir,
     log: LogStore,
     counts: Arc<Counts>,
@@ -72,16 +60,12 @@ struct Subject {
 }
 
 impl Subject {
-    async fn open(name: &'static str, kind: LogKind) -> Self {
+    async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let counts = Arc::new(Counts::default());
         let disk = Counted {
             disk: DirDisk::open(folder.path()).unwrap(),
             counts: Arc::clone(&counts),
-        };
-        let options = LogOptions {
-            kind,
-            ..LogOptions::default()
         };
         let identity = Identity {
             origin: "bench.example/fleet".to_owned(),
@@ -93,11 +77,10 @@ impl Subject {
             identity,
             directory,
         });
-        let log = LogStore::open(Arc::new(disk), &claim, options).await;
+        let log = LogStore::open(Arc::new(disk), &claim, LogOptions::default()).await;
         let log = log.unwrap();
         let before = counts.now();
         Self {
-            name,
             _folder: folder,
             log,
             counts,
@@ -124,7 +107,7 @@ impl Subject {
         let commits = self.taken.len() as f64;
         let now = self.counts.now();
         let each = |n: usize| (now[n] - self.before[n]) as f64 / commits;
-        print!("{}", line(self.name, group, self.taken));
+        print!("{}", line("log", group, self.taken));
         println!(" {:>12.0} {:>7.2} {:>6.2}", each(0), each(1), each(2));
     }
 }

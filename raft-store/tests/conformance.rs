@@ -6,7 +6,7 @@ use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use tidegate_raft_store::TypeConfig;
 use tidegate_raft_store::storage::{
-    Claim, DirectoryId, Identity, LogKind, LogOptions, LogStore, Owner, StateOptions, StateStore,
+    Claim, DirectoryId, Identity, LogOptions, LogStore, Owner, StateOptions, StateStore,
 };
 use tidegate_runtime::disk::{Disk, SimDisk};
 use tidegate_runtime::{AsyncRuntime as _, Rt};
@@ -28,7 +28,6 @@ impl StoreBuilder<TypeConfig, LogStore, StateStore, ()> for OnSimDisk {
             cache_bytes_max: 1_000,
             message_bytes_max: 1 << 20,
             segment_bytes: 64 << 10,
-            kind: LogKind::Segments,
         };
         let state = StateOptions {
             page_cache_bytes: 1 << 20,

@@ -1,4 +1,4 @@
-//! How Raft's own values are stored: version 1 of every record in `log.redb` and `state.redb`.
+//! How Raft's own values are stored: version 1 of every record in Raft's log and in `state.redb`.
 //!
 //! ```text
 //! record = version u8 = 1 | CBOR array | checksum [8]

@@ -1,7 +1,8 @@
 //! What a node keeps: who it is, Raft's log, and the state with its audit log.
 //!
-//! Two databases, because they sync at different times: `log.redb` before anything is acknowledged,
-//! `state.redb` only now and then, since it can be rebuilt from the log.
+//! Log and state are apart, because they sync at different times: the log, in append-only segments
+//! `log-…`, before anything is acknowledged; the database `state.redb` only now and then, since it can
+//! be rebuilt from the log.
 
 mod audit_body;
 pub mod codec;
@@ -23,7 +24,7 @@ pub use feed::{Batch, Position, PositionWatch};
 pub use identity::{
     Claim, DirectoryId, FORMAT_VERSION, IDENTITY_FILE, Identity, IdentityError, Owner,
 };
-pub use log::{LogKind, LogOptions, LogStore, OpenLogError, Poison, is_log_file};
+pub use log::{LogOptions, LogStore, OpenLogError, Poison, is_log_file};
 pub(crate) use open::abandon;
 pub use open::{StorageError, open};
 pub use snapshot::{PIECE_BYTES, Pieces, SnapshotData, SnapshotReceiver};
@@ -31,8 +32,6 @@ pub use state::{AuditEntry, StateError, StateOptions, StateStore, StateView};
 pub use together::{LogMark, TogetherError};
 pub use unsound::UNSOUND_FILE;
 
-/// Raft's log and vote.
-pub const LOG_FILE: &str = "log.redb";
 /// What the names of the log's files begin with.
 const LOG_FILES: &str = "log-";
 /// The state, the audit log, and how far they were applied.

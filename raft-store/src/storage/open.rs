@@ -36,9 +36,8 @@ const SAID: &str = "";
 const fn after_log(error: &OpenLogError) -> &'static str {
     match error {
         OpenLogError::Identity(_) => SAID,
-        OpenLogError::Io(_) | OpenLogError::Database(redb::Error::Io(_)) => DISK,
-        OpenLogError::Database(_)
-        | OpenLogError::Record(_)
+        OpenLogError::Io(_) => DISK,
+        OpenLogError::Record(_)
         | OpenLogError::Damaged { .. }
         | OpenLogError::Missing(_)
         | OpenLogError::Gap { .. } => DAMAGED,

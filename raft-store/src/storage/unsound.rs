@@ -126,7 +126,7 @@ mod tests {
         let disk = SimDisk::new();
         let mount: Arc<dyn Disk> = Arc::new(disk.mount());
         identity.claim(mount.as_ref(), &Numbers::default()).unwrap();
-        let file = open(&mount, "log.redb").unwrap();
+        let file = open(&mount, "state.redb").unwrap();
         file.set_len(4).unwrap();
         file.sync_data().unwrap();
         assert_eq!(found(mount.as_ref()).unwrap(), None);
@@ -135,7 +135,10 @@ mod tests {
         disk.kill();
         let refused = identity.claim(&disk.mount(), &Numbers::default());
         let refused = refused.unwrap_err().to_string();
-        assert!(refused.contains("a sync of log.redb failed ("), "{refused}");
+        assert!(
+            refused.contains("a sync of state.redb failed ("),
+            "{refused}"
+        );
         assert!(refused.contains("Remove node 4"), "{refused}");
     }
 }

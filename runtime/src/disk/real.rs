@@ -165,7 +165,7 @@ mod tests {
         let disk = DirDisk::open(dir.path().join("node/1")).unwrap();
         disk.replace("identity", b"one").unwrap();
         disk.replace("identity", b"two").unwrap();
-        let file = disk.open("log.redb").unwrap();
+        let file = disk.open("state.redb").unwrap();
         file.set_len(8).unwrap();
         file.write(3, b"abc").unwrap();
         file.sync_data().unwrap();
@@ -174,13 +174,16 @@ mod tests {
         let disk = DirDisk::open(dir.path().join("node/1")).unwrap();
         assert_eq!(disk.read("identity").unwrap().unwrap(), b"two");
         assert_eq!(disk.read("absent").unwrap(), None);
-        assert_eq!(disk.names().unwrap(), ["identity", "log.redb"]);
+        assert_eq!(disk.names().unwrap(), ["identity", "state.redb"]);
         let mut bytes = [0; 8];
-        disk.open("log.redb").unwrap().read(0, &mut bytes).unwrap();
+        disk.open("state.redb")
+            .unwrap()
+            .read(0, &mut bytes)
+            .unwrap();
         assert_eq!(&bytes, b"\0\0\0abc\0\0");
         disk.remove("identity").unwrap();
         disk.remove("identity").unwrap();
-        assert_eq!(disk.names().unwrap(), ["log.redb"]);
+        assert_eq!(disk.names().unwrap(), ["state.redb"]);
     }
 
     #[test]

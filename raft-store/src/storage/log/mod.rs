@@ -1,7 +1,7 @@
 //! Raft's log: durable before acknowledged, one sync for all that wait.
 //!
 //! Every change goes through one writer task in the order in which it was asked for. The writer
-//! takes whatever has gathered while it synced last and commits it as one transaction, so that the
+//! takes whatever has gathered while it synced last and commits it as one group, so that the
 //! cost of a sync is shared by all appends of that moment. What is in the log but not yet synced is
 //! readable at once from the cache: openraft replicates before its own sync completes.
 //!
@@ -9,8 +9,6 @@
 //! and a second sync would succeed without them (fsyncgate). Nothing is retried; openraft stops.
 
 mod cache;
-mod database;
-mod files;
 mod group;
 mod index;
 mod op;
@@ -26,41 +24,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend};
 use tidegate_runtime::disk::Disk;
-use tidegate_runtime::{AsyncRuntime as _, Containment, Rt, blocking};
+use tidegate_runtime::{AsyncRuntime as _, Rt, blocking};
 use tokio::sync::{mpsc, oneshot};
 
 use self::cache::Cache;
-use self::files::Files;
 use self::op::Op;
-use self::segment::Standing;
 pub use self::segment::is_log_file;
+use self::segment::{Sizes, Standing};
+use self::segments::Segments;
 pub use self::writer::Poison;
 use self::writer::{Done, Request};
 use super::codec::{self, CodecError};
-use super::database::OpenError;
 use super::{Claim, IdentityError, unsound};
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
 /// Sizes that a log is opened with.
 #[derive(Clone, Copy, Debug)]
 pub struct LogOptions {
-    /// Bytes of entries that are kept in memory; older synced ones are read from the database.
+    /// Bytes of entries that are kept in memory; older synced ones are read from the disk.
     pub cache_bytes_max: usize,
     /// Bytes of entries in one message to a follower; a single larger entry goes alone.
     pub message_bytes_max: usize,
     /// Bytes after which the log goes on in another file; a larger group of entries has one for itself.
     pub segment_bytes: u64,
-    /// What the log is kept in.
-    pub kind: LogKind,
-}
-
-/// What a log is kept in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogKind {
-    /// One redb database.
-    Redb,
-    /// Append-only segments.
-    Segments,
 }
 
 impl Default for LogOptions {
@@ -69,7 +55,6 @@ impl Default for LogOptions {
             cache_bytes_max: 64 << 20,
             message_bytes_max: 2 << 20,
             segment_bytes: 16 << 20,
-            kind: LogKind::Segments,
         }
     }
 }
@@ -84,9 +69,6 @@ pub enum OpenLogError {
     /// The disk failed.
     #[error("log: {0}")]
     Io(#[from] io::Error),
-    /// The database is damaged or in use.
-    #[error("log: {0}")]
-    Database(#[from] redb::Error),
     /// A record is damaged or of another version.
     #[error("log: {0}")]
     Record(#[from] CodecError),
@@ -111,15 +93,6 @@ pub enum OpenLogError {
     },
 }
 
-impl From<OpenError> for OpenLogError {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::Identity(error) => Self::Identity(error),
-            OpenError::Database(error) => Self::Database(error),
-        }
-    }
-}
-
 /// Raft's log. Clones share one log.
 #[derive(Clone, Debug)]
 pub struct LogStore {
@@ -131,7 +104,7 @@ pub struct LogStore {
 #[derive(Debug)]
 struct Shared {
     view: Mutex<View>,
-    files: Files,
+    segments: Segments,
     disk: Arc<dyn Disk>,
 }
 
@@ -165,26 +138,20 @@ impl LogStore {
     ) -> Result<Self, OpenLogError> {
         let opened = {
             let (disk, claim) = (Arc::clone(&disk), claim.clone());
-            let read = move || {
-                let mut cache = Cache::new(options.cache_bytes_max);
-                let opened = Files::open(&disk, &claim, options, &mut cache)?;
-                Ok::<_, OpenLogError>((opened, cache))
-            };
-            let containment = Containment::here();
-            blocking(move || containment.run(read))
+            let mut cache = Cache::new(options.cache_bytes_max);
+            blocking(move || {
+                let sizes = Sizes::of(options.segment_bytes);
+                let segments = Segments::open(&disk, &claim, sizes, &mut cache)?;
+                Ok::<_, OpenLogError>((segments, cache))
+            })
         };
-        let opened = opened.await?;
-        let opened = opened.map_err(|panic| OpenLogError::Damaged {
-            file: super::LOG_FILE.to_owned(),
-            what: panic.to_string(),
-        })?;
-        let ((files, standing), mut cache) = opened?;
+        let (segments, mut cache) = opened.await??;
         let Standing {
             vote,
             committed,
             purged,
             last,
-        } = standing;
+        } = segments.standing();
         if let Some(purged) = &purged {
             cache.purge(purged.index);
         }
@@ -201,7 +168,7 @@ impl LogStore {
         };
         let shared = Arc::new(Shared {
             view: Mutex::new(view),
-            files,
+            segments,
             disk: Arc::clone(&disk),
         });
         let (requests, queue) = mpsc::unbounded_channel();
@@ -294,11 +261,9 @@ impl LogStore {
     /// clones answer errors.
     pub(crate) async fn abandon(self) {
         let shared = Arc::clone(&self.shared);
-        shared.files.abandon();
-        // A commit that is under way fails. Nobody has to be told: what was asked for since is lost.
-        let closed = self.close().await;
-        // The writer closes it if it still runs.
-        drop((closed, blocking(move || shared.files.close()).await));
+        // Nobody has to be told: what was asked for since is lost.
+        drop(blocking(move || shared.segments.abandon()).await);
+        drop(self.close().await);
     }
 
     /// Hands a request to the writer; the caller holds the view, so that requests are queued in

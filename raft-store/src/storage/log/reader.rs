@@ -94,7 +94,7 @@ impl LogStore {
             }
             let shared = Arc::clone(&self.shared);
             let wanted = on_disk.clone();
-            let read = blocking(move || shared.files.read(wanted, bytes_max)).await?;
+            let read = blocking(move || shared.segments.read(wanted, bytes_max)).await?;
             if self.shared.view().generation != generation {
                 // The log was purged or truncated meanwhile: what was read may be neither the old
                 // nor the new log.

@@ -97,9 +97,6 @@ impl Segments {
 
     /// Writes all of `ops`, in order, or none. Durable on return.
     pub(super) fn commit(&self, ops: &[Op]) -> io::Result<()> {
-        if self.abandoned.load(Ordering::SeqCst) {
-            return Err(io::Error::other("the node was killed"));
-        }
         if ops.is_empty() {
             return Ok(());
         }
@@ -109,7 +106,10 @@ impl Segments {
             op.write(&mut body);
             ends.push(body.len());
         }
-        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tail = self.tail();
+        if self.abandoned.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the node was killed"));
+        }
         if tail.is_full(body.len(), self.sizes) {
             self.rotate(&mut tail)?;
         }
@@ -123,9 +123,11 @@ impl Segments {
         Ok(())
     }
 
-    /// From now on nothing is written: what is left is what a crash would leave.
+    /// Waits for a commit that is under way; from then on nothing is written: what is left is what a
+    /// crash would leave.
     pub(super) fn abandon(&self) {
         self.abandoned.store(true, Ordering::SeqCst);
+        drop(self.tail());
     }
 
     /// Whether there are files of which nothing counts any more.
@@ -235,6 +237,11 @@ impl Segments {
             }
         }
         Ok(runs)
+    }
+
+    // A commit that panics poisons the log: nothing is written after it.
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // Numbers that are valid at every step: a panic elsewhere does not spoil them.

@@ -77,7 +77,7 @@ pub(super) async fn run(
             last = request.number;
         }
         let closing = waiting.iter().any(|done| matches!(done, Done::Close(_)));
-        let mut result = commit(&shared, ops, closing).await;
+        let mut result = commit(&shared, ops).await;
         if is_on(Mutant::FailedSyncIgnored) {
             result = Ok(());
         }
@@ -93,7 +93,7 @@ pub(super) async fn run(
                 Done::Nothing => {}
             }
         }
-        if result.is_ok() && shared.files.has_garbage() {
+        if result.is_ok() && shared.segments.has_garbage() {
             reclaim(&shared).await;
         }
         if result.is_err() || closing {
@@ -108,20 +108,15 @@ pub(super) async fn run(
     }
 }
 
-async fn commit(shared: &Arc<Shared>, ops: Vec<Op>, closing: bool) -> io::Result<()> {
-    let writes = Arc::clone(shared);
-    let done = blocking(move || writes.files.commit(&ops, closing)).await;
-    if closing {
-        let closes = Arc::clone(shared);
-        blocking(move || closes.files.close()).await??;
-    }
-    done?
+async fn commit(shared: &Arc<Shared>, ops: Vec<Op>) -> io::Result<()> {
+    let shared = Arc::clone(shared);
+    blocking(move || shared.segments.commit(&ops)).await?
 }
 
 /// Removes files that nobody needs any more, when nobody waits.
 async fn reclaim(shared: &Arc<Shared>) {
     let shared = Arc::clone(shared);
-    let removed = blocking(move || shared.files.reclaim()).await;
+    let removed = blocking(move || shared.segments.reclaim()).await;
     if let Err(error) = removed.and_then(|removed| removed) {
         // They are there still; the next time comes, or the next start.
         tracing::warn!(%error, "purged files of the log could not be removed");

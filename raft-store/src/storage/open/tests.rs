@@ -12,7 +12,7 @@ use tidegate_runtime::disk::SimDisk;
 
 use super::*;
 use crate::storage::rig::{Numbers, log_id, run, vote};
-use crate::storage::{IDENTITY_FILE, LogKind, Position, STATE_FILE};
+use crate::storage::{IDENTITY_FILE, Position, STATE_FILE};
 use crate::types::{Entry, EntryPayload, LogId, Proposal, TypeConfig, Vote};
 
 /// The one file of a log that is not long.
@@ -50,7 +50,6 @@ async fn open_node(node: u64, disk: &SimDisk, numbers: &Arc<Numbers>) -> Opened 
         cache_bytes_max: 4_096,
         message_bytes_max: 2_048,
         segment_bytes: 1 << 20,
-        kind: LogKind::Segments,
     };
     let state = StateOptions {
         page_cache_bytes: 1 << 20,

@@ -15,7 +15,7 @@ use super::install::check_never_falls;
 use super::piece::{Digest, Piece};
 use super::*;
 use crate::storage::rig::{Dice, Rig, claim, open_state, open_state_on, run};
-use crate::storage::{LogKind, LogOptions, LogStore, StateError, StateStore};
+use crate::storage::{LogOptions, LogStore, StateError, StateStore};
 use crate::types::{
     CommittedLeader, Entry, EntryPayload, LogId, Snapshot, SnapshotMeta, TypeConfig,
 };
@@ -294,7 +294,6 @@ fn after_a_crash_the_log_does_not_contradict_the_snapshot_that_replaced_it() {
         cache_bytes_max: 1 << 20,
         message_bytes_max: 1 << 20,
         segment_bytes: 64 << 10,
-        kind: LogKind::Segments,
     };
     run(async {
         let pieces = pieces_of(&sender().await.store, 0).await;

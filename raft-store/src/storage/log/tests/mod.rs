@@ -20,7 +20,6 @@ const OPTIONS: LogOptions = LogOptions {
     cache_bytes_max: 4_096,
     message_bytes_max: 2_048,
     segment_bytes: 16 << 10,
-    kind: LogKind::Segments,
 };
 
 fn log_id(index: u64) -> LogId {
