@@ -163,7 +163,7 @@ fn entry(index: u64) -> Entry {
         log_id: LogId { leader_id, index },
         payload: EntryPayload::Normal(Proposal {
             stamp_ms: 1_800_000_000_000 + index,
-            command: Bytes::from(vec![index as u8; COMMAND_BYTES]),
+            command: Bytes::from(vec![index as u8; COMMAND_BYTES]).into(),
         }),
     }
 }

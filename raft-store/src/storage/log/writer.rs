@@ -57,7 +57,7 @@ pub(super) async fn run(
     mut queue: mpsc::UnboundedReceiver<Request>,
     disk: Arc<dyn Disk>,
 ) {
-    let mut batch = Vec::new();
+    let (mut batch, mut riding) = (Vec::new(), Vec::new());
     while queue.recv_many(&mut batch, BATCH_REQUESTS_MAX).await > 0 {
         if batch.iter().all(Request::can_wait) && batch.len() < BATCH_REQUESTS_MAX {
             continue;
@@ -70,14 +70,21 @@ pub(super) async fn run(
                 batch.push(request);
             }
         }
-        let (mut ops, mut waiting, mut last) = (Vec::new(), Vec::new(), 0);
+        let (mut ops, mut waiting, mut last) = (std::mem::take(&mut riding), Vec::new(), 0);
         for request in batch.drain(..) {
             ops.extend(request.ops);
             waiting.push(request.done);
             last = request.number;
         }
         let closing = waiting.iter().any(|done| matches!(done, Done::Close(_)));
-        let mut result = commit(&shared, ops).await;
+        let mut result = if !closing && ops.iter().all(Op::rides) && ops.len() < BATCH_REQUESTS_MAX
+        {
+            // Who waits here waits for entries and votes, and all of these are durable.
+            riding = ops;
+            Ok(())
+        } else {
+            commit(&shared, ops).await
+        };
         if is_on(Mutant::FailedSyncIgnored) {
             result = Ok(());
         }

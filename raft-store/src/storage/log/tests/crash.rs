@@ -63,10 +63,11 @@ impl Model {
             assert!(
                 proposal
                     .command
+                    .bytes()
                     .iter()
                     .all(|byte| *byte == fill(&entry.log_id))
             );
-            (entry.log_id, proposal.command.len())
+            (entry.log_id, proposal.command.bytes().len())
         };
         let state = log.get_log_state().await.unwrap();
         Self {
@@ -129,7 +130,7 @@ async fn ask(log: &mut LogStore, step: &Step, states: &mut Vec<Model>) -> io::Re
             for size in sizes {
                 now.append(*term, *size);
                 let log_id = now.last.unwrap();
-                let command = Bytes::from(vec![fill(&log_id); *size]);
+                let command = Bytes::from(vec![fill(&log_id); *size]).into();
                 let proposal = Proposal {
                     stamp_ms: log_id.index,
                     command,
@@ -152,27 +153,31 @@ async fn ask(log: &mut LogStore, step: &Step, states: &mut Vec<Model>) -> io::Re
         }
         Step::Purge { count } => {
             if let Some(upto) = now.purge(*count) {
+                let term = now.term_voted;
                 states.push(now);
                 log.purge(upto).await?;
-                log.synced().await?;
+                // It rides on what must be durable.
+                vote(log, term).await?;
             }
         }
         Step::Vote { term } => {
             now.term_voted = *term;
             states.push(now);
-            let leader_id = LeaderId {
-                term: *term,
-                voted_for: 1,
-            };
-            log.save_vote(&Vote {
-                leader_id,
-                committed: false,
-            })
-            .await?;
+            vote(log, *term).await?;
         }
         Step::Committed => log.save_committed(now.last).await?,
     }
     Ok(())
+}
+
+async fn vote(log: &mut LogStore, term: u64) -> io::Result<()> {
+    let leader_id = LeaderId { term, voted_for: 1 };
+    let committed = false;
+    log.save_vote(&Vote {
+        leader_id,
+        committed,
+    })
+    .await
 }
 
 /// The states that the log may be in after a crash: as acknowledged last, or as asked for since.
