@@ -65,9 +65,12 @@ fn a_voter_whose_log_was_emptied_stays_away_and_nothing_acknowledged_is_lost() {
 
     let path = |file: &str| fleet.folder.join("fleet/data/node-1").join(file);
     let start = ["serve", "--config", "fleet/node-1.toml"];
-    for file in ["log.redb", "state.redb"] {
+    for (file, page) in [
+        ("log-00000001", "bytes are left"),
+        ("state.redb", "is empty"),
+    ] {
         let whole = fs::read(path(file)).unwrap();
-        for (len, says) in [(0, "is empty"), (4_096, "is empty"), (8_192, "new number")] {
+        for (len, says) in [(0, "is empty"), (4_096, page), (8_192, "new number")] {
             fs::write(path(file), &whole[..len]).unwrap();
             let refused = fleet.run(&start);
             assert_eq!(refused.code, 1, "{file} of {len} bytes: {refused:?}");
@@ -77,10 +80,10 @@ fn a_voter_whose_log_was_emptied_stays_away_and_nothing_acknowledged_is_lost() {
         }
         fs::write(path(file), &whole).unwrap();
     }
-    fs::write(path("log.redb"), "").unwrap();
+    fs::write(path("log-00000001"), "").unwrap();
     fleet.refused(
         &start,
-        "node 1 joined the cluster before but log.redb is empty",
+        "node 1 joined the cluster before but log-00000001 is empty",
     );
 
     // The others are a majority, and remember.

@@ -28,6 +28,9 @@ const STOPPED_EVERY: Duration = Duration::from_millis(100);
 /// How long a process has to stop in good order.
 const STOP: Duration = Duration::from_secs(4);
 
+/// What faults call Raft's log, which is several files.
+const LOG: &str = "log";
+
 /// Whoever breaks things. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Nemesis {
@@ -367,9 +370,9 @@ fn pairs(from: &[NodeId], to: &[NodeId]) -> Vec<(NodeId, NodeId)> {
     all.filter(|(from, to)| from != to).collect()
 }
 
-/// The file and place in it that a fault means, if there is such a file. `log` is all of Raft's log.
+/// The file and place in it that a fault means, if there is such a file.
 fn place_in(disk: &SimDisk, file: &str, place_ppm: u32) -> Option<(String, usize)> {
-    let is_meant = |name: &str| name == file || (file == "log" && is_log_file(name));
+    let is_meant = |name: &str| name == file || (file == LOG && is_log_file(name));
     let mut files = disk.files();
     files.retain(|(name, _)| is_meant(name));
     let length: usize = files.iter().map(|(_, len)| len).sum();

@@ -8,7 +8,7 @@ use crate::schedule::{Fault, Timed};
 /// Every class of what may be done to a file.
 pub(super) const FILE_CLASSES: [Make; 4] = [empty, cut, swap, old_copy];
 
-const FILES: [&str; 2] = ["log.redb", "state.redb"];
+const FILES: [&str; 2] = ["log", "state.redb"];
 /// When it begins, in ms: there is something in the files, and time for what follows.
 const WHEN_MS: std::ops::Range<u64> = 3_000..STORM_MS - 10_000;
 

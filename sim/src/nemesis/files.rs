@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Nemesis, ms};
+use tidegate_raft_store::storage::is_log_file;
+
+use super::{LOG, Nemesis, ms};
 use crate::schedule::Fault;
 use crate::world::machine::Breakable as _;
 use crate::world::store::Store;
@@ -40,7 +42,8 @@ impl Nemesis {
                 for_ms,
             } => self.at(&at, |store| {
                 let other = self.world.store(&with);
-                let theirs = other.and_then(|other| other.machine.disk().copy().remove(&file));
+                let name = name_in(&store.machine.disk().copy(), &file);
+                let theirs = other.and_then(|other| other.machine.disk().copy().remove(&name));
                 // A node that is gone has no file to give.
                 let Some(theirs) = theirs else {
                     return;
@@ -82,7 +85,7 @@ impl Nemesis {
     fn put_back(&self, store: Store, file: Option<String>, (age_ms, for_ms): (u64, u64)) {
         let mut old = store.machine.disk().copy();
         if let Some(file) = file {
-            old.retain(|name, _| *name == file);
+            old.retain(|name, _| *name == file || (file == LOG && is_log_file(name)));
         }
         let nemesis = self.clone();
         self.world.errands.spawn(async move {
@@ -98,5 +101,13 @@ impl Nemesis {
 
 /// Changes a file if it is there.
 fn set(files: &mut BTreeMap<String, Vec<u8>>, file: &str, change: impl FnOnce(&mut Vec<u8>)) {
-    files.get_mut(file).map(change).unwrap_or_default();
+    let name = name_in(files, file);
+    files.get_mut(&name).map(change).unwrap_or_default();
+}
+
+/// The file that is meant: of Raft's log the one that is written to.
+fn name_in(files: &BTreeMap<String, Vec<u8>>, file: &str) -> String {
+    let newest = || files.keys().rfind(|name| is_log_file(name)).cloned();
+    let name = if file == LOG { newest() } else { None };
+    name.unwrap_or_else(|| file.to_owned())
 }
