@@ -102,9 +102,8 @@ fn config(id: NodeId) -> NodeConfig {
         data_dir: "simulated".into(),
         peers: peers.collect(),
         found_cluster: id == 1,
-        // Snapshots and purges happen within a story, too.
         raft: RaftTimers {
-            snapshot_every: 100,
+            snapshot_every: 100, // Snapshots and purges happen within a story, too.
             segment_bytes: 32 << 10,
             ..RaftTimers::default()
         },

@@ -9,10 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use madsim::task::NodeId;
-use tidegate_raft_store::storage::is_log_file;
-use tidegate_runtime::disk::SimDisk;
 use tidegate_runtime::sim::{Skew, set_lag, set_skew};
 
+use self::files::place_in;
 use crate::dice::Dice;
 use crate::record::Kind;
 use crate::schedule::{Fault, Schedule, Spot};
@@ -368,22 +367,6 @@ fn pairs(from: &[NodeId], to: &[NodeId]) -> Vec<(NodeId, NodeId)> {
     };
     let all = from.iter().flat_map(of);
     all.filter(|(from, to)| from != to).collect()
-}
-
-/// The file and place in it that a fault means, if there is such a file.
-fn place_in(disk: &SimDisk, file: &str, place_ppm: u32) -> Option<(String, usize)> {
-    let is_meant = |name: &str| name == file || (file == LOG && is_log_file(name));
-    let mut files = disk.files();
-    files.retain(|(name, _)| is_meant(name));
-    let length: usize = files.iter().map(|(_, len)| len).sum();
-    let mut place = length * usize::try_from(place_ppm).unwrap_or(0) / 1_000_000;
-    files.into_iter().find_map(|(name, len)| {
-        if place < len {
-            return Some((name, place));
-        }
-        place -= len;
-        None
-    })
 }
 
 /// A snapshot at a bad moment; the log is dropped behind it, as far as the settings say.

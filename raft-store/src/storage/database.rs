@@ -221,6 +221,7 @@ impl StorageBackend for Abandonable {
 }
 
 #[cfg(all(test, not(madsim)))]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
     use redb::TableDefinition;
     use tidegate_runtime::disk::{BlockFile, SimDisk};

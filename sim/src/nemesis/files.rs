@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_raft_store::storage::is_log_file;
+use tidegate_runtime::disk::SimDisk;
 
 use super::{LOG, Nemesis, ms};
 use crate::schedule::Fault;
@@ -110,4 +111,20 @@ fn name_in(files: &BTreeMap<String, Vec<u8>>, file: &str) -> String {
     let newest = || files.keys().rfind(|name| is_log_file(name)).cloned();
     let name = if file == LOG { newest() } else { None };
     name.unwrap_or_else(|| file.to_owned())
+}
+
+/// The file and place in it that a fault means, if there is such a file.
+pub(super) fn place_in(disk: &SimDisk, file: &str, place_ppm: u32) -> Option<(String, usize)> {
+    let is_meant = |name: &str| name == file || (file == LOG && is_log_file(name));
+    let mut files = disk.files();
+    files.retain(|(name, _)| is_meant(name));
+    let length: usize = files.iter().map(|(_, len)| len).sum();
+    let mut place = length * usize::try_from(place_ppm).unwrap_or(0) / 1_000_000;
+    files.into_iter().find_map(|(name, len)| {
+        if place < len {
+            return Some((name, place));
+        }
+        place -= len;
+        None
+    })
 }

@@ -74,7 +74,7 @@ impl Owner {
         let text = String::from_utf8_lossy(text);
         let mut lines = text.lines();
         let mut field = |name: &str| lines.next()?.strip_prefix(name);
-        if field(HEADING)? != "" {
+        if !field(HEADING)?.is_empty() {
             return None;
         }
         field("format ")?;

@@ -32,7 +32,7 @@ pub(super) struct Key([u8; blake3::KEY_LEN]);
 pub(super) struct Heading {
     /// Groups are numbered from 1 over all segments.
     pub(super) number: u64,
-    /// Where in its file it was to be written.
+    /// Where in its file it was meant to stand.
     pub(super) at: u64,
     /// Bytes of the file that were durable by then, written or not.
     pub(super) reserved: u64,
@@ -61,7 +61,7 @@ impl Key {
 }
 
 impl Heading {
-    /// The heading of a group that is to be written.
+    /// The heading of the next group.
     pub(super) fn new(
         key: &Key,
         (number, at, reserved): (u64, u64, u64),

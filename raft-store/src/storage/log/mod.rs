@@ -1,9 +1,8 @@
 //! Raft's log: durable before acknowledged, one sync for all that wait.
 //!
 //! Every change goes through one writer task in the order in which it was asked for. The writer
-//! takes whatever has gathered while it synced last and commits it as one group, so that the
-//! cost of a sync is shared by all appends of that moment. What is in the log but not yet synced is
-//! readable at once from the cache: openraft replicates before its own sync completes.
+//! commits what has gathered while it synced last as one group: all appends of a moment share a sync.
+//! What is not synced yet is read from the cache: openraft replicates before its own sync completes.
 //!
 //! A failed commit poisons the log: the kernel may have dropped the pages that it could not write,
 //! and a second sync would succeed without them (fsyncgate). Nothing is retried; openraft stops.

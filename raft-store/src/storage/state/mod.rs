@@ -204,8 +204,7 @@ impl StateStore {
         look(&core.state, core.stamp(time))
     }
 
-    /// A consistent view of state and audit log as of now, which later changes do not touch. Reads
-    /// the disk; holding it long keeps old pages from being reused.
+    /// State and audit log as of now. Reads the disk; while it is held, old pages are not reused.
     ///
     /// # Errors
     /// The database cannot be read.
