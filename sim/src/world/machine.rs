@@ -141,6 +141,9 @@ impl<N: Send + 'static> Machine<N> {
         }
         let due = self.back_at().take_if(|at| *at <= now_us()).is_some();
         if due {
+            // Only of the attempt before: else a process that takes long to start is ended by the
+            // next attempt.
+            self.0.process.running().refused = false;
             Handle::current().restart(self.id());
         }
         due
