@@ -53,7 +53,8 @@ pub mod variant;
 pub mod wave;
 
 pub use apply::{
-    Applied, Context, Examined, Outcome, Stamp, admit, apply, preview, record_membership, try_out,
+    Applied, Context, Examined, Outcome, Stamp, admit, admit_claim, apply, preview,
+    record_membership, try_out,
 };
 pub use command::{Command, CommandBody, SignedCommand};
 pub use event::Event;

@@ -99,13 +99,8 @@ impl Claim {
         self.signatures.len()
     }
 
-    /// As [`Examined::check`], before anything is verified, so that an outsider costs no curve
-    /// arithmetic. That it passes proves nothing.
-    ///
-    /// # Errors
-    /// The first thing that does not fit.
-    pub fn check(&self, state: &State, stamp: Stamp) -> Result<(), Unauthorized> {
-        authorized(&self.said, state, stamp).map(drop)
+    pub(super) const fn said(&self) -> &Said {
+        &self.said
     }
 
     /// Verifies every signature, also of those that don't count.
@@ -132,14 +127,11 @@ impl Examined {
         }
     }
 
-    /// Checks that the command is for this cluster, epoch and log, and that those who signed it may
-    /// ask for it, as things stand.
-    ///
-    /// # Errors
-    /// The first thing that does not fit.
-    pub fn check(&self, state: &State, stamp: Stamp) -> Result<(), Unauthorized> {
-        let said = self.0.as_ref().map_err(Clone::clone)?;
-        authorized(said, state, stamp).map(drop)
+    pub(super) fn said(&self) -> Result<&Said, Unauthorized> {
+        match &self.0 {
+            Ok(said) => Ok(said),
+            Err(unauthorized) => Err(unauthorized.clone()),
+        }
     }
 
     /// What is asked, and when it may be applied; nothing if it is no command.
@@ -148,7 +140,8 @@ impl Examined {
         Some((&said.command, &said.terms))
     }
 
-    /// The command with those who asked for it. As [`Examined::check`].
+    /// The command with those who asked for it, if it is for this cluster, epoch and log, and they
+    /// may ask for it, as things stand.
     ///
     /// # Errors
     /// The first thing that does not fit.

@@ -9,6 +9,7 @@ mod react;
 
 pub use authorize::{Terms, Verified};
 pub use changes::Context;
+use examine::Said;
 pub use examine::{Claim, Examined};
 
 pub(crate) use changes::Changes;
@@ -65,10 +66,21 @@ pub fn record_membership(state: &mut State, stamp: Stamp) -> Applied {
 /// # Errors
 /// Why it would leave the state as it is.
 pub fn admit(state: &State, asked: &Examined, stamp: Stamp) -> Result<(), Rejection> {
-    asked.check(state, stamp)?;
-    let Some((command, terms)) = asked.asked() else {
-        unreachable!("what passed the check is a command");
-    };
+    admissible(state, asked.said()?, stamp)
+}
+
+/// As [`admit`], before any signature was verified: neither an outsider nor whoever sends again
+/// what he overheard costs any curve arithmetic. That it passes proves nothing.
+///
+/// # Errors
+/// As [`admit`].
+pub fn admit_claim(state: &State, claim: &Claim, stamp: Stamp) -> Result<(), Rejection> {
+    admissible(state, claim.said(), stamp)
+}
+
+fn admissible(state: &State, said: &Said, stamp: Stamp) -> Result<(), Rejection> {
+    authorize::authorized(said, state, stamp)?;
+    let (command, terms) = (&said.command, &said.terms);
     if let Command::RaiseStateVersion(raise) = command
         && raise.version > STATE_VERSION
     {

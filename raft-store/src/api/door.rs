@@ -8,7 +8,7 @@ use std::io;
 
 use tidegate_domain::apply::{Claim, is_urgent};
 use tidegate_domain::id::{CommandId, Hash, Index, LogTime};
-use tidegate_domain::{Command, Rejection, Unauthorized, admit};
+use tidegate_domain::{Command, Rejection, Unauthorized, admit, admit_claim};
 use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::blocking;
 
@@ -43,7 +43,7 @@ pub(super) struct Ask {
 }
 
 /// Looks at a command as the state sees it at log time `now`, and verifies its signatures if nobody
-/// has. An outsider costs no curve arithmetic.
+/// has: last, so that neither outsiders nor replays cost any curve arithmetic.
 ///
 /// # Errors
 /// The node is shutting down.
@@ -56,18 +56,15 @@ pub(super) async fn examine(
     let examined = if command.is_examined() {
         command.take_examined()
     } else {
-        let claim = Claim::read(command.bytes()).and_then(|claim| {
-            store.read_next(now, |state, stamp| claim.check(state, stamp))?;
-            Ok(claim)
+        let claim = Claim::read(command.bytes()).map_err(Rejection::from);
+        let admitted = claim.and_then(|claim| {
+            let admitted = store.read_next(now, |state, stamp| admit_claim(state, &claim, stamp));
+            let_in(admitted).map(|()| claim)
         });
-        let claim = match claim {
-            Ok(claim) => claim,
-            Err(unauthorized) => return Ok(Admission::Refused(Box::new(unauthorized.into()))),
-        };
-        if claim.signatures() <= SIGNATURES_AT_ONCE_MAX {
-            claim.verify()
-        } else {
-            blocking(move || claim.verify()).await?
+        match admitted {
+            Ok(claim) if claim.signatures() <= SIGNATURES_AT_ONCE_MAX => claim.verify(),
+            Ok(claim) => blocking(move || claim.verify()).await?,
+            Err(rejection) => return Ok(turned_away(rejection)),
         }
     };
     let admitted = store.read_next(now, |state, stamp| admit(state, &examined, stamp));
@@ -78,14 +75,26 @@ pub(super) async fn examine(
         tick: matches!(command, Command::Tick(_)),
     });
     command.put_examined(examined);
-    Ok(match admitted {
-        Err(Rejection::OutsideValidity { .. }) if is_on(Mutant::ExpiredChained) => {
-            Admission::Propose(ask.expect("what is over is a command"))
-        }
+    Ok(match let_in(admitted) {
         Ok(()) => Admission::Propose(ask.expect("only a command is admitted")),
-        Err(Rejection::AlreadyApplied { index }) => Admission::Applied(index),
-        Err(rejection) => Admission::Refused(Box::new(rejection)),
+        Err(rejection) => turned_away(rejection),
     })
+}
+
+fn let_in(admitted: Result<(), Rejection>) -> Result<(), Rejection> {
+    match admitted {
+        Err(Rejection::OutsideValidity { .. }) if is_on(Mutant::ExpiredChained) => Ok(()),
+        admitted => admitted,
+    }
+}
+
+/// What came of a command that was applied before stands in the audit log for everybody to read:
+/// nothing is given away to somebody whose signatures were not looked at.
+fn turned_away(rejection: Rejection) -> Admission {
+    match rejection {
+        Rejection::AlreadyApplied { index } => Admission::Applied(index),
+        rejection => Admission::Refused(Box::new(rejection)),
+    }
 }
 
 /// Whether a refusal stands whatever happened since at a leader that this node has not heard of.

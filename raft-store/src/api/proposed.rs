@@ -44,7 +44,7 @@ pub enum ProposeError {
     NoRoom(NoRoom),
     /// Not signed by whom its kind demands, no command at all, or of rules that this build does not
     /// know. It was not proposed and burned no id.
-    #[error("refused at the door: {0}")]
+    #[error("refused at the door: {0}{next}", next = after(.0))]
     AtTheDoor(Box<Rejection>),
     /// It was applied as this entry, and what came of it cannot be read any more.
     #[error("applied as entry {index}, whose outcome cannot be read: {reason}")]
@@ -78,6 +78,16 @@ pub enum ProposeError {
     /// The leader answered with a refusal of its own.
     #[error(transparent)]
     ByLeader(WireError),
+}
+
+/// What whoever asked can do about a refusal that does not say so itself.
+fn after(refusal: &Rejection) -> &'static str {
+    match refusal {
+        Rejection::OutsideValidity { .. } | Rejection::ValidityTooLong { .. } => {
+            "; look at the clock of the machine that made it, then make and sign it anew"
+        }
+        _ => "",
+    }
 }
 
 impl ProposeError {

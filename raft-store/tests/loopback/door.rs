@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use tidegate_domain::command::{SignedCommand, seal};
-use tidegate_domain::id::{CommandId, LogTime, Millis};
+use tidegate_domain::id::{CommandId, LogTime, Millis, SignatureBytes};
 use tidegate_domain::testing::Fleet;
 use tidegate_domain::{Command, command::Base, command::Proposal, command::RegisterVariant};
 use tidegate_proto::Refusal;
@@ -62,6 +62,11 @@ async fn what_could_not_be_applied_is_refused_and_leaves_no_trace() {
     let spent = CommandId([7; 16]);
     let first = signed(&mut cluster, 1, |proposal| proposal.id = spent);
     accepted(&cluster.client().propose(first.to_bytes()).await.unwrap());
+    // What came of a command is told before anybody's signature is looked at.
+    let mut replayed = first.clone();
+    replayed.signatures[0].signature = SignatureBytes([0; 64]);
+    let told = cluster.client().propose(replayed.to_bytes()).await.unwrap();
+    assert!(told.duplicate, "{told:?}");
     let over = signed(&mut cluster, 2, |proposal| {
         proposal.not_after = LogTime(proposal.not_before.0 + 1);
     });
