@@ -4,7 +4,7 @@ use tidegate_domain::{
     command::*,
     config::{ClusterConfig, Member},
     floor::floor_of,
-    guard::{HoldKey, HoldKind, RecoveryImage, Scope},
+    guard::{HoldKey, HoldKind, RecoveryImage, Scope, StopCovers, StopScope},
     id::{Millis, NodeId, Pseudonym, Revision, SecurityVersion, StateVersion},
     key::Role,
     testing::{Fleet, component, reason, region, release, scope, traits},
@@ -305,4 +305,34 @@ fn unknown_rules_stop_this_build_and_no_entry_earlier() {
     assert_eq!(fleet.state.unknown_version(), Some(StateVersion(2)));
     let next = std::panic::catch_unwind(move || fleet.tick());
     assert!(next.is_err());
+}
+
+/// What others used up is no reason to refuse who stops harm, lifts a stop or takes trust away.
+#[test]
+fn when_ids_run_out_only_what_is_urgent_is_accepted() {
+    let mut fleet = Fleet::new();
+    let mut config = fleet.state.config().clone();
+    config.limits.commands_max = u32::try_from(fleet.state.spent().len()).expect("few");
+    fleet.accept(SetClusterConfig { config });
+    let variant = RegisterVariant {
+        traits: traits("m9/r1/eu/none"),
+    };
+    let refused = fleet.refuse(variant);
+    assert!(
+        matches!(refused, Rejection::LimitReached { .. }),
+        "{refused}"
+    );
+    let stop = fleet.accept(EmergencyStop {
+        scope: StopScope::Fleet,
+        covers: StopCovers::Offers,
+        reason: reason(),
+    });
+    assert!(!stop.is_empty());
+    let stop = *fleet.state.stops().last().expect("a stop").0;
+    fleet.accept(LiftStop {
+        stop,
+        reason: reason(),
+    });
+    let rotation = fleet.rotation(&[1, 2, 3]);
+    fleet.accept(rotation);
 }

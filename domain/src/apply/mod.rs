@@ -243,15 +243,19 @@ fn check_terms(
     Ok(())
 }
 
-/// Whether a command is accepted even when ids or a disk run out: what stops harm, and what moves
-/// time on.
+/// Whether a command is accepted even when ids or a disk run out: what stops harm, lifts what was
+/// stopped or takes trust away, and what moves time on.
 pub const fn is_urgent(command: &Command) -> bool {
     matches!(
         command,
         Command::Tick(_)
             | Command::HaltRollout(_)
             | Command::PauseRollout(_)
+            | Command::ExcludeVariant(_)
             | Command::EmergencyStop(_)
+            | Command::ResumeRollout(_)
+            | Command::LiftStop(_)
+            | Command::RotateKeys(_)
             | Command::RevokeKey(_)
             | Command::RevokeRelease(_)
     )
