@@ -15,7 +15,7 @@ const ARGUMENTS: [u8; 6] = [0xa1, 0x00, 0x43, 0x5a, 0x5a, 0x5a];
 /// Applies one that nobody has signed.
 fn apply_filler(fleet: &mut Fleet) -> Applied {
     let mut signed: SignedCommand = fleet.proposal(Tick {}).unsigned();
-    let mut body: CommandBody = canonical::decode(&signed.body).unwrap();
+    let mut body: CommandBody = canonical::decode(&signed.body).expect("a body");
     body.kind = KIND;
     body.arguments = Arguments::Inline(ARGUMENTS.to_vec());
     signed.body = canonical::encode(&body);
