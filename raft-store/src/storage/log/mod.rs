@@ -197,6 +197,12 @@ impl LogStore {
         self.shared.view().last
     }
 
+    /// The last entry that is in the log, durable or about to be; none if all were purged.
+    pub(crate) fn last_entry(&self) -> Option<LogId> {
+        let view = self.shared.view();
+        view.last.filter(|last| last.index >= view.first)
+    }
+
     /// Why the log takes no more writes, or `None` while it does.
     #[must_use]
     pub fn poisoned(&self) -> Option<Poison> {

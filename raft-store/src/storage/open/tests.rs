@@ -245,3 +245,27 @@ fn an_older_state_is_led_on_by_its_log() {
         assert!(mixed.position.entries < 8, "{:?}", mixed.position);
     });
 }
+
+/// A purge is not synced by itself. After a snapshot that is ahead of the log it is all that the log
+/// has to show for the entries before it, so the state must not count on it.
+#[test]
+fn a_snapshot_ahead_of_the_log_survives_a_purge_that_was_lost() {
+    run(async {
+        let disk = SimDisk::new();
+        let (mut log, mut state) = open_node(1, &disk, &Arc::default()).await.unwrap();
+        work((&mut log, &state), 0..4).await;
+        for index in 4..20 {
+            state.apply_for_test(&Entry {
+                log_id: log_id(index),
+                payload: EntryPayload::Blank,
+            });
+        }
+        state.build_snapshot().await.unwrap();
+        log.purge(log_id(19)).await.unwrap();
+        state.build_snapshot().await.unwrap();
+        let crashed = found(open_on(&disk.copy()).await.unwrap()).await;
+        assert_eq!(crashed.last, Some(log_id(3)));
+        assert_eq!(crashed.position.applied, Some(log_id(19)));
+        abandon(log, state).await;
+    });
+}

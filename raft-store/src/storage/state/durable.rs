@@ -25,9 +25,11 @@ impl StateStore {
     pub(super) async fn look_at_log(&self) -> Option<LogMark> {
         let log = self.shared.log.get()?;
         let vote = log.vote();
-        // What is applied is committed, and may be more than this log has.
-        let committed = log.last().min(self.position().applied);
+        // What is applied is committed, and may be more than this log has. An entry that was purged
+        // is no sign of it: a purge up to a snapshot may be all there is, and is not durable yet.
+        let committed = log.last_entry().min(self.position().applied);
         log.synced().await.ok()?;
+        let committed = committed.max(self.log_mark().committed);
         Some(LogMark { vote, committed })
     }
 
