@@ -8,6 +8,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use minicbor::{Decoder, Encoder, decode, encode};
@@ -154,9 +155,8 @@ impl Tail {
         let page = with_room(sizes.step, |step| {
             header.reserved = PAGE_BYTES as u64 + step;
             let page = header.page(owner);
-            let mut bytes = page.clone();
-            bytes.resize(to_usize(header.reserved)?, 0);
-            file.write(0, &bytes)?;
+            file.write(0, &page)?;
+            write_zeros(&file, PAGE_BYTES as u64..header.reserved)?;
             Ok(page)
         })?;
         file.sync_data()?;
@@ -189,7 +189,7 @@ impl Tail {
         let from = self.reserved;
         let until = with_room(sizes.step, |step| {
             let until = needed.next_multiple_of(step);
-            self.file.write(from, &vec![0; to_usize(until - from)?])?;
+            write_zeros(&self.file, from..until)?;
             Ok(until)
         })?;
         self.file.sync_data()?;
@@ -255,6 +255,15 @@ fn with_room<T>(step: u64, mut lay_out: impl FnMut(u64) -> io::Result<T>) -> io:
         Err(error) if error.kind() == io::ErrorKind::StorageFull => lay_out(PAGE_BYTES as u64),
         laid_out => laid_out,
     }
+}
+
+/// Fills whole pages with zeros, one by one: what is written at once, Linux may keep as one folio,
+/// and then a group of some bytes makes all of it dirty.
+fn write_zeros(file: &BlockFile, range: Range<u64>) -> io::Result<()> {
+    const ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
+    range
+        .step_by(PAGE_BYTES)
+        .try_for_each(|at| file.write(at, &ZEROS))
 }
 
 pub(super) fn to_usize(value: u64) -> io::Result<usize> {
