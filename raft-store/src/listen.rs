@@ -8,6 +8,11 @@ use futures::Stream;
 
 #[cfg(not(madsim))]
 mod counted;
+#[cfg(not(madsim))]
+mod ingress;
+
+#[cfg(not(madsim))]
+pub(crate) use ingress::Bounded;
 
 /// Most connections of peers and clients at once. Below the 1,024 files that many systems allow a
 /// process, so that the databases keep theirs.

@@ -14,6 +14,8 @@ use tonic::transport::Server;
 use crate::api::admin::AdminService;
 use crate::api::audit::{AuditService, CheckpointKeys};
 use crate::api::store::{Serving, StoreService};
+#[cfg(not(madsim))]
+use crate::listen::Bounded;
 use crate::listen::Listener;
 use crate::network::FRAME_BYTES_MAX;
 use crate::network::link::Link;
@@ -54,10 +56,14 @@ pub(crate) async fn serve(
     .max_encoding_message_size(ANSWER_BYTES_MAX);
     let admin = AdminServer::new(AdminService(serving));
     // A peer whose machine vanished sends no reset; without pings its streams would stay for ever.
-    let router = Server::builder()
+    let server = Server::builder();
+    #[cfg(not(madsim))]
+    let server = server.layer(Bounded);
+    let mut server = server
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
-        .max_concurrent_streams(CALLS_PER_CONNECTION_MAX)
+        .max_concurrent_streams(CALLS_PER_CONNECTION_MAX);
+    let router = server
         .add_service(raft)
         .add_service(store)
         .add_service(audit)

@@ -1,20 +1,31 @@
-//! A limit on open connections.
+//! A limit on open connections, and on those on which nothing is said.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tokio::time::{Sleep, sleep};
+use tonic::transport::server::Connected;
+
+use super::ingress::{ConnectionRoom, Ingress};
+
+/// How long a connection may say nothing at all, not even hello. From then on pings tell whether
+/// anybody is there.
+const SILENT_MAX: Duration = Duration::from_secs(10);
 
 /// A connection that counts for as long as it is open.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
+    room: ConnectionRoom,
+    /// Until when something must have been said; `None` once it was.
+    silent: Option<Pin<Box<Sleep>>>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -24,23 +35,29 @@ pub(super) fn limit(
     max: usize,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let slots = Arc::new(Semaphore::new(max));
+    let ingress = Ingress::new();
     incoming.filter_map(move |accepted| {
         let counted = accepted.map(|stream| {
             let slot = Arc::clone(&slots).try_acquire_owned();
             let _slot = slot
                 .inspect_err(|_| tracing::warn!(max, "too many connections; one was closed"))
                 .ok()?;
-            Some(Connection { stream, _slot })
+            Some(Connection {
+                stream,
+                room: ingress.connection(),
+                silent: Some(Box::pin(sleep(SILENT_MAX))),
+                _slot,
+            })
         });
         std::future::ready(counted.transpose())
     })
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = ConnectionRoom;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> ConnectionRoom {
+        self.room.clone()
     }
 }
 
@@ -50,7 +67,16 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Some(silent) = &mut self.silent {
+            if buf.filled().len() > before {
+                self.silent = None;
+            } else if read.is_pending() && silent.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        read
     }
 }
 

@@ -6,6 +6,7 @@ mod audit;
 mod cluster;
 mod door;
 mod full_disk;
+mod ingress;
 mod proxy;
 mod reach;
 mod start;
