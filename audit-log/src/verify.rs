@@ -55,12 +55,20 @@ pub trait BodyVerifier {
     /// hashes are checked, and the report counts them.
     fn knows(&self, kind: Kind) -> bool;
 
-    /// Checks the body of an entry of a known kind, in order of index. Its hashes and its
-    /// deterministic form have been checked.
+    /// Checks the body of an entry of a known kind, in order of index, or keeps it for later. Its
+    /// hashes and its deterministic form have been checked.
     ///
     /// # Errors
-    /// [`BodyFault`] says what is wrong; verification stops at this entry.
+    /// [`BodyFault`] says what is wrong, with this entry or an earlier one; verification ends.
     fn check(&mut self, entry: &Entry<'_>, body: Body<'_>) -> Result<(), BodyFault>;
+
+    /// Checks what it kept. Nothing follows.
+    ///
+    /// # Errors
+    /// [`BodyFault`] says what is wrong.
+    fn finish(&mut self) -> Result<(), BodyFault> {
+        Ok(())
+    }
 }
 
 /// The body of an entry, wherever it stands.
@@ -76,8 +84,13 @@ pub enum Body<'a> {
 
 /// What a [`BodyVerifier`] found wrong with a body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BodyFault(pub String);
+#[error("{what}")]
+pub struct BodyFault {
+    /// The entry whose body it is.
+    pub index: u64,
+    /// What is wrong with it.
+    pub what: String,
+}
 
 /// A [`BodyVerifier`] that understands no kind: every body is opaque.
 #[derive(Clone, Copy, Debug, Default)]

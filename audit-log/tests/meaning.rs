@@ -199,9 +199,10 @@ impl BodyVerifier for Picky {
     fn check(&mut self, entry: &Entry<'_>, body: Body<'_>) -> Result<(), BodyFault> {
         self.seen.push(entry.header.index);
         match body {
-            Body::Inline(bytes) if bytes == plain_body(5) => {
-                Err(BodyFault("five is right out".to_owned()))
-            }
+            Body::Inline(bytes) if bytes == plain_body(5) => Err(BodyFault {
+                index: 5,
+                what: "five is right out".to_owned(),
+            }),
             Body::Detached(bytes) => {
                 assert_eq!((entry.header.index, bytes), (3, plain_body(3).as_slice()));
                 Ok(())
@@ -225,6 +226,57 @@ fn the_callers_own_check_is_asked_in_order_and_heeded() {
     );
     assert_eq!(picky.seen, [0, 1, 2, 3, 4, 5]);
     assert!(!report.ok && report.opaque.is_empty());
+}
+
+/// Looks into bodies when all are there, as a verifier does that works on several at a time.
+#[derive(Default)]
+struct Later {
+    kept: Vec<(u64, Vec<u8>)>,
+}
+
+impl BodyVerifier for Later {
+    fn knows(&self, _: Kind) -> bool {
+        true
+    }
+
+    fn check(&mut self, entry: &Entry<'_>, _: Body<'_>) -> Result<(), BodyFault> {
+        self.kept.push((entry.header.index, entry.body.to_vec()));
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), BodyFault> {
+        let bad = self.kept.iter().find(|(_, body)| *body == plain_body(5));
+        bad.map_or(Ok(()), |(index, _)| {
+            Err(BodyFault {
+                index: *index,
+                what: "five is right out".to_owned(),
+            })
+        })
+    }
+}
+
+/// Whatever is looked into later, the first bad entry is the one that is named.
+#[test]
+fn a_body_that_is_looked_into_later_is_as_bad_as_ever() {
+    let log = ExampleLog::with_entries(600, plain_body);
+    let first_bad = |spoiled: Option<usize>| {
+        let mut files = support::export(&log).files();
+        if let Some(entry) = spoiled {
+            let index = u64::try_from(entry / 256).unwrap();
+            let bundle = BundleId { index, width: 256 }.path();
+            let before = log.entries[entry / 256 * 256..entry].iter();
+            let at: usize = before.map(|entry| 2 + entry.len()).sum();
+            files.get_mut(&bundle).unwrap()[at + 40] ^= 1;
+        }
+        let report = check(&MemoryDirectory::from(files), &mut Later::default());
+        let bad = report.first_bad.unwrap();
+        assert_eq!(report.entries, bad.index + u64::from(spoiled != Some(3)));
+        bad.to_string()
+    };
+    let five = "entry 5 (tile/entries/000): body: five is right out";
+    assert_eq!(first_bad(None), five);
+    assert_eq!(first_bad(Some(300)), five);
+    assert!(first_bad(Some(3)).starts_with("entry 3 (tile/entries/000)"));
 }
 
 #[test]

@@ -1,20 +1,20 @@
 //! The deepest check of an export: the whole log is applied again, and every recorded outcome must
 //! be what the rules give. That verifies each command's signatures against the keys of its time.
+mod ahead;
+
 use crate::describe;
+use ahead::{Ahead, Noted, Ready, Record};
 use tidegate_audit_log::{
-    Entry, Kind,
+    Entry, EntryHeader, Kind,
     verify::{Body, BodyFault, BodyVerifier},
 };
 use tidegate_domain::{
-    Applied, Command, Event, Examined, Stamp, State, apply,
+    Applied, Command, Event, Stamp, State, apply,
     id::{Hash, Incarnation, Index, LogTime, PublicKey},
     key::Role,
     record_membership,
 };
-use tidegate_raft_store::storage::{Asked, AuditBody, KIND_MEMBERSHIP, KIND_UNREADABLE};
-
-/// Larger messages never reach a log.
-const OVERSIZED_BYTES_MAX: u64 = 256 << 20;
+use tidegate_raft_store::storage::{KIND_MEMBERSHIP, KIND_UNREADABLE};
 
 /// Applies the entries of a log again, from the empty state on.
 pub(crate) struct Replay {
@@ -24,6 +24,7 @@ pub(crate) struct Replay {
     /// Why the log can't be applied any further, though its hashes are good.
     stopped: Option<String>,
     applied: u64,
+    ahead: Ahead,
 }
 
 impl Replay {
@@ -34,6 +35,7 @@ impl Replay {
             roots,
             stopped: None,
             applied: 0,
+            ahead: Ahead::default(),
         }
     }
 
@@ -52,48 +54,70 @@ impl Replay {
         self.stopped.as_deref()
     }
 
-    fn replay(&mut self, entry: &Entry<'_>, bytes: &[u8]) -> Result<(), BodyFault> {
-        let body = AuditBody::from_bytes(bytes)
-            .map_err(|error| BodyFault(format!("the body is no record of a command: {error}")))?;
-        let header = &entry.header;
+    /// Takes the turn of entries, in order.
+    fn take_turns(&mut self, entries: Vec<Ready>) -> Result<(), BodyFault> {
+        for Ready { header, record } in entries {
+            self.take_turn(&header, record).map_err(|what| BodyFault {
+                index: header.index,
+                what,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn take_turn(&mut self, header: &EntryHeader, record: Record) -> Result<(), String> {
+        if self.stopped.is_some() {
+            return Ok(());
+        }
+        if let Some(version) = self.state.unknown_version() {
+            self.stopped = Some(format!(
+                "from entry {} on, the log follows rules of version {version}, which this build does not know",
+                header.index
+            ));
+            return Ok(());
+        }
+        if header.key_epoch != self.state.keys().epoch.0 {
+            return Err(format!(
+                "the header says key epoch {}, the log is in epoch {}",
+                header.key_epoch,
+                self.state.keys().epoch
+            ));
+        }
         let stamp = Stamp {
             time: LogTime(header.t_ms),
             index: Index(header.index),
             chain: Hash(header.prev_chain.0),
         };
-        let applied = match &body.asked {
-            Asked::Command(command) => apply(&mut self.state, Examined::of(command), stamp),
-            Asked::Membership(_) => record_membership(&mut self.state, stamp),
-            // Refused by its length alone: any bytes of that length are refused alike.
-            Asked::Oversized { bytes, .. } if *bytes <= OVERSIZED_BYTES_MAX => {
-                let length = usize::try_from(*bytes).unwrap_or(usize::MAX);
-                apply(&mut self.state, Examined::of(&vec![0; length]), stamp)
-            }
-            Asked::Oversized { bytes, .. } => {
-                return Err(BodyFault(format!("it records a command of {bytes} bytes")));
+        let (body, applied) = match record {
+            Record::Command(body, examined) => (body, apply(&mut self.state, examined, stamp)),
+            Record::Membership(body) => (body, record_membership(&mut self.state, stamp)),
+            Record::Fault(what) => return Err(what),
+            Record::Absent => {
+                self.stopped = Some(format!("the body of entry {} is absent", header.index));
+                return Ok(());
             }
         };
         self.applied += 1;
         self.compare(&body.applied, &applied)
     }
 
-    fn compare(&self, recorded: &Applied, found: &Applied) -> Result<(), BodyFault> {
+    fn compare(&self, recorded: &Applied, found: &Applied) -> Result<(), String> {
         if recorded.outcome != found.outcome {
-            return Err(BodyFault(format!(
+            return Err(format!(
                 "the recorded outcome is not what the command's signatures and the rules give: {}",
                 describe::outcome(&found.outcome)
-            )));
+            ));
         }
         if recorded.recorded != found.recorded || recorded.state_root != found.state_root {
-            return Err(BodyFault(
+            return Err(
                 "the record of the entry, or the state root, is not what the log gives".to_owned(),
-            ));
+            );
         }
         self.check_roots(found)
     }
 
     /// The first epoch speaks for itself; only somebody who knows its keys can tell whose it is.
-    fn check_roots(&self, applied: &Applied) -> Result<(), BodyFault> {
+    fn check_roots(&self, applied: &Applied) -> Result<(), String> {
         let Some(trusted) = &self.roots else {
             return Ok(());
         };
@@ -109,9 +133,9 @@ impl Replay {
             let mut trusted = trusted.clone();
             trusted.sort_unstable();
             if found.unwrap_or_default() != trusted {
-                return Err(BodyFault(
+                return Err(
                     "key epoch 1 begins with other root keys than those given by --root".to_owned(),
-                ));
+                );
             }
         }
         Ok(())
@@ -127,29 +151,19 @@ impl BodyVerifier for Replay {
         if self.stopped.is_some() {
             return Ok(());
         }
-        if let Some(version) = self.state.unknown_version() {
-            self.stopped = Some(format!(
-                "from entry {} on, the log follows rules of version {version}, which this build does not know",
-                entry.header.index
-            ));
-            return Ok(());
+        let body = match body {
+            Body::Inline(bytes) | Body::Detached(bytes) => Some(bytes.to_vec()),
+            Body::Absent => None,
+        };
+        let header = entry.header;
+        let ready = self.ahead.push(Noted { header, body });
+        self.take_turns(ready)
+    }
+
+    fn finish(&mut self) -> Result<(), BodyFault> {
+        while let Some(ready) = self.ahead.next() {
+            self.take_turns(ready)?;
         }
-        if entry.header.key_epoch != self.state.keys().epoch.0 {
-            return Err(BodyFault(format!(
-                "the header says key epoch {}, the log is in epoch {}",
-                entry.header.key_epoch,
-                self.state.keys().epoch
-            )));
-        }
-        match body {
-            Body::Inline(bytes) | Body::Detached(bytes) => self.replay(entry, bytes),
-            Body::Absent => {
-                self.stopped = Some(format!(
-                    "the body of entry {} is absent",
-                    entry.header.index
-                ));
-                Ok(())
-            }
-        }
+        Ok(())
     }
 }

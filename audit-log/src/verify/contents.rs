@@ -4,14 +4,18 @@
 use std::collections::BTreeMap;
 
 use super::report::{DetachedCount, Fault, OPAQUE_KINDS_MAX, OpaqueKind, Report};
-use super::{Body, BodyVerifier, Stop, file};
+use super::walk::bundle;
+use super::{Body, BodyFault, BodyVerifier, Stop, file};
 use crate::canonical;
 use crate::detached::{BODY_BYTES_MAX, Commitment, DetachedBody, DetachedError, PREFIX_BYTES};
 use crate::directory::Directory;
 use crate::entry::{Entry, Kind, VERSION};
+use crate::tiles::{LevelTiles, TILE_WIDTH};
 
 pub(super) struct Contents<'a, D: ?Sized> {
     pub(super) directory: &'a D,
+    /// Where entries stand.
+    bundles: LevelTiles,
     allow_absent: bool,
     bodies: &'a mut dyn BodyVerifier,
     opaque: BTreeMap<(u8, Kind), OpaqueKind>,
@@ -21,12 +25,14 @@ pub(super) struct Contents<'a, D: ?Sized> {
 impl<'a, D: Directory + ?Sized> Contents<'a, D> {
     pub(super) fn new(
         directory: &'a D,
+        bundles: LevelTiles,
         allow_absent: bool,
         bodies: &'a mut dyn BodyVerifier,
     ) -> Self {
         let (opaque, detached) = (BTreeMap::new(), DetachedCount::default());
         Self {
             directory,
+            bundles,
             allow_absent,
             bodies,
             opaque,
@@ -58,9 +64,19 @@ impl<'a, D: Directory + ?Sized> Contents<'a, D> {
             return Ok(());
         }
         form.map_err(|error| bad(error.into()))?;
-        self.bodies
-            .check(entry, body)
-            .map_err(|fault| bad(fault.into()))
+        let checked = self.bodies.check(entry, body);
+        checked.map_err(|fault| self.refused(fault))
+    }
+
+    /// Checks what was kept for later.
+    pub(super) fn finish(&mut self) -> Result<(), Stop> {
+        let finished = self.bodies.finish();
+        finished.map_err(|fault| self.refused(fault))
+    }
+
+    fn refused(&self, fault: BodyFault) -> Stop {
+        let bundle = bundle(self.bundles, fault.index / TILE_WIDTH);
+        Stop::bad(fault.index, bundle.path(), fault.into())
     }
 
     fn fetch(&mut self, index: u64, commitment: &Commitment) -> Result<Option<DetachedBody>, Stop> {

@@ -10,7 +10,7 @@ use crate::directory::Directory;
 use crate::entry::{Entry, EntryError, Kind};
 use crate::export::CHECKPOINT_PATH;
 use crate::hash::{ChainHash, EntryHash, leaf_and_entry_hash};
-use crate::tiles::{BundleId, tiles_at_level};
+use crate::tiles::{BundleId, LevelTiles, tiles_at_level};
 
 /// Bundles between two reports of progress.
 const PROGRESS_BUNDLES: u64 = 64;
@@ -28,16 +28,13 @@ pub(super) fn walk<D: Directory + ?Sized>(
         entries: 0,
         last: (0, 0, 0),
     };
-    let mut contents = Contents::new(directory, options.allow_absent_detached, bodies);
+    let bundles = tiles_at_level(checkpoint.size, 0);
+    let mut contents = Contents::new(directory, bundles, options.allow_absent_detached, bodies);
     let mut tower = Tower::new(directory, checkpoint);
     let mut frames = Frames::new();
-    let bundles = tiles_at_level(checkpoint.size, 0);
     let mut walked = Ok(());
     for index in 0..bundles.count() {
-        let bundle = BundleId {
-            index,
-            width: bundles.width(index).unwrap_or(0),
-        };
+        let bundle = bundle(bundles, index);
         walked = walk_bundle(bundle, &mut tower, &mut frames, &mut links, &mut contents);
         report.entries = links.entries;
         if walked.is_err() {
@@ -50,6 +47,10 @@ pub(super) fn walk<D: Directory + ?Sized>(
             progress(report.entries);
         }
     }
+    let walked = first(walked, contents.finish());
+    if let Err(Stop::Bad(bad)) = &walked {
+        report.entries = report.entries.min(bad.index.saturating_add(1));
+    }
     report.head = Some(links.chain);
     contents.count_into(report);
     walked?;
@@ -59,6 +60,26 @@ pub(super) fn walk<D: Directory + ?Sized>(
     } else {
         // Signed, but not of these entries, which are sound among themselves.
         Err(Stop::bad(0, CHECKPOINT_PATH, Fault::Root { computed }))
+    }
+}
+
+/// What to say of a walk if bodies that were kept for later were looked into after it: the first bad
+/// entry, and before that of a disk that failed.
+fn first(walked: Result<(), Stop>, later: Result<(), Stop>) -> Result<(), Stop> {
+    match (walked, later) {
+        (Ok(()), later) => later,
+        (Err(Stop::Bad(bad)), Err(Stop::Bad(body))) if body.index < bad.index => {
+            Err(Stop::Bad(body))
+        }
+        (walked, _) => walked,
+    }
+}
+
+/// The bundle of this number.
+pub(super) fn bundle(bundles: LevelTiles, index: u64) -> BundleId {
+    BundleId {
+        index,
+        width: bundles.width(index).unwrap_or(0),
     }
 }
 
