@@ -131,7 +131,9 @@ impl Init {
                 "# A store node: `tidegate serve --config` runs it. Relative paths are taken from this folder.\n\
                  node_id = {id}\norigin = \"{}\"\nregion = \"{region}\"\nlisten = \"{}\"\n\
                  data_dir = \"data/node-{id}\"\n\
-                 # Exactly one node of a new cluster founds it: the last to start, when its peers listen.\nfound_cluster = {}\n\n\
+                 # Exactly one node of a new cluster founds it: the last to start, when its peers listen.\nfound_cluster = {}\n\
+                 # How far apart the nodes are: \"loopback\", \"region\" (round trips of 75 ms at most), \"wan\" (300 ms).\n\
+                 # raft.profile = \"region\"\n\n\
                  [keys]\nnode = \"keys/node-{id}.key\"\nlog = \"keys/log.key\"\ncheckpoint = \"keys/checkpoint-{id}.key\"\n",
                 self.origin,
                 addresses[at],

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use raw::check_member;
+use serde::Deserialize;
 
 use crate::types::{Member, NodeId};
 
@@ -73,7 +74,25 @@ pub struct Peer {
     pub member: Member,
 }
 
+/// How far apart the nodes of a group are: what its timers follow from. None of them can break safety.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// One machine: round trips of 25 ms at most, a busy scheduler's included. After the leader is
+    /// lost, nobody leads for 0.4 s (median).
+    Loopback,
+    /// One region, or several that are close: round trips of 75 ms at most. Nobody leads for 1.2 s.
+    #[default]
+    Region,
+    /// Regions around the globe: round trips of 300 ms at most. Nobody leads for 4.8 s.
+    Wan,
+}
+
 /// How fast a group notices a dead leader. None of them can break safety.
+///
+/// openraft lets a follower wait for the leader's lease, which is `election_max`, and only then for
+/// a time between `election_min` and `election_max` of its own: of two followers the first calls an
+/// election after 12 heartbeats of silence in the mean ([`Self::of_heartbeat`]), 11 at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RaftTimers {
     /// Between two heartbeats of a leader; 10 ms to 10 s. Longer by a third or more than a round trip
@@ -81,10 +100,11 @@ pub struct RaftTimers {
     /// heartbeat counts as none, and a node that is further away never catches up. (openraft gives a
     /// heartbeat no more time than there is until the next.) *Attacker*: load, or slow elections.
     pub heartbeat: Duration,
-    /// Least silence before a follower calls an election; at least three heartbeats. *Attacker*:
-    /// constant elections, or a long wait for one.
+    /// Least silence, beside the lease, before a follower calls an election; at least three
+    /// heartbeats. *Attacker*: constant elections, or a long wait for one.
     pub election_min: Duration,
-    /// Most silence before it does; more than `election_min`, at most 60 s.
+    /// Most silence, beside the lease, before it does, and the lease; more than `election_min`, at
+    /// most 60 s.
     pub election_max: Duration,
     /// Entries between two snapshots, after which the log is purged; 100 to 10,000,000.
     /// *Attacker*: fills the disk with log.
@@ -116,15 +136,36 @@ pub struct NodeLimits {
 /// How often a leader looks what is due if the file does not say.
 const TICK_EVERY: Duration = Duration::from_secs(1);
 
-impl Default for RaftTimers {
-    fn default() -> Self {
+impl Profile {
+    /// Between two heartbeats of a leader.
+    #[must_use]
+    pub const fn heartbeat(self) -> Duration {
+        Duration::from_millis(match self {
+            Self::Loopback => 35,
+            Self::Region => 100,
+            Self::Wan => 400,
+        })
+    }
+}
+
+impl RaftTimers {
+    /// The timers that go with a heartbeat: a node calls an election when four to seven in a row
+    /// stay away after the lease.
+    #[must_use]
+    pub const fn of_heartbeat(heartbeat: Duration) -> Self {
         Self {
-            heartbeat: Duration::from_millis(100),
-            election_min: Duration::from_millis(500),
-            election_max: Duration::from_millis(1_000),
+            heartbeat,
+            election_min: heartbeat.saturating_mul(4),
+            election_max: heartbeat.saturating_mul(7),
             snapshot_every: 20_000,
             segment_bytes: 16 << 20,
         }
+    }
+}
+
+impl Default for RaftTimers {
+    fn default() -> Self {
+        Self::of_heartbeat(Profile::default().heartbeat())
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ConfigError, KeyFiles, NodeConfig, NodeLimits, Peer, RaftTimers, TICK_EVERY};
+use super::{ConfigError, KeyFiles, NodeConfig, NodeLimits, Peer, Profile, RaftTimers, TICK_EVERY};
 use crate::types::{Member, NodeId};
 
 #[derive(Debug, Deserialize)]
@@ -49,6 +49,7 @@ struct RawPeer {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawTimers {
+    profile: Option<Profile>,
     heartbeat_ms: Option<u64>,
     election_min_ms: Option<u64>,
     election_max_ms: Option<u64>,
@@ -155,20 +156,16 @@ impl TryFrom<RawTimers> for RaftTimers {
 
     fn try_from(raw: RawTimers) -> Result<Self, ConfigError> {
         let RawTimers {
+            profile,
             heartbeat_ms,
             election_min_ms,
             election_max_ms,
             snapshot_every,
             segment_bytes,
         } = raw;
-        let default = Self::default();
-        let heartbeat = millis(
-            "raft.heartbeat_ms",
-            heartbeat_ms,
-            default.heartbeat,
-            10,
-            10_000,
-        )?;
+        let usual = profile.unwrap_or_default().heartbeat();
+        let heartbeat = millis("raft.heartbeat_ms", heartbeat_ms, usual, 10, 10_000)?;
+        let default = Self::of_heartbeat(heartbeat);
         let election_min = election_min_ms.map_or(default.election_min, Duration::from_millis);
         let election_max = election_max_ms.map_or(default.election_max, Duration::from_millis);
         if election_min < heartbeat * 3 {

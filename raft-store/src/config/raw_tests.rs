@@ -54,6 +54,27 @@ fn a_peer_list_may_be_the_same_file_on_all_nodes() {
 }
 
 #[test]
+fn timers_follow_from_the_profile_or_the_heartbeat() {
+    let explicit = "heartbeat_ms = 50\n    election_min_ms = 150\n    election_max_ms = 300";
+    assert!(GOOD.contains(explicit));
+    let timers = |lines: &str| {
+        let raft = NodeConfig::parse(&GOOD.replace(explicit, lines))
+            .unwrap()
+            .raft;
+        [raft.heartbeat, raft.election_min, raft.election_max].map(|length| length.as_millis())
+    };
+    assert_eq!(timers(""), [100, 400, 700]);
+    assert_eq!(timers("profile = \"region\""), [100, 400, 700]);
+    assert_eq!(timers("profile = \"loopback\""), [35, 140, 245]);
+    assert_eq!(timers("profile = \"wan\""), [400, 1_600, 2_800]);
+    assert_eq!(
+        timers("profile = \"wan\"\nheartbeat_ms = 200"),
+        [200, 800, 1_400]
+    );
+    assert_eq!(timers("election_max_ms = 900"), [100, 400, 900]);
+}
+
+#[test]
 fn bad_settings_are_refused_with_the_field_and_what_is_right() {
     refused(
         "watchers_max = 10",
@@ -95,6 +116,11 @@ fn bad_settings_are_refused_with_the_field_and_what_is_right() {
         "heartbeat_ms = 50",
         "heartbeat_ms = 51",
         "at least three heartbeats",
+    );
+    refused(
+        "heartbeat_ms = 50",
+        "profile = \"lan\"",
+        "unknown variant `lan`, expected one of `loopback`, `region`, `wan`",
     );
     refused(
         "election_max_ms = 300",
