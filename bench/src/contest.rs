@@ -16,6 +16,8 @@ const ROUND_MAX: Duration = Duration::from_secs(180);
 /// Both clusters. Outside of rounds none of them runs.
 pub(crate) struct Contest {
     pub(crate) ours: Ours,
+    /// With the timers for one machine, if a row asks for them.
+    pub(crate) loopback: Option<Ours>,
     pub(crate) etcd: Option<Etcd>,
     pub(crate) rounds: usize,
 }
@@ -30,6 +32,17 @@ impl Contest {
             }
         }
         row(probe.head(), &ours, &etcd)
+    }
+
+    /// As [`Self::compare`], with the cluster that has the timers for one machine.
+    pub(crate) async fn compare_loopback(&mut self, probe: &impl Probe) -> Result<Row> {
+        let usual = self.loopback.as_mut().context("it was not started")?;
+        std::mem::swap(&mut self.ours, usual);
+        let row = self.compare(probe).await;
+        if let Some(usual) = &mut self.loopback {
+            std::mem::swap(&mut self.ours, usual);
+        }
+        row
     }
 }
 

@@ -119,7 +119,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
     };
     // Before the clusters, so that it goes after them.
     let folder = folder.context("there is no place for the clusters' data")?;
-    let (mut contest, etcd) = start(&arguments, folder.path()).await?;
+    let (mut contest, etcd) = start(&arguments, &choice, folder.path()).await?;
     let lasts = Duration::from_secs_f64(arguments.seconds);
     let (rows, missing) = rows::run(&mut contest, &choice, lasts).await;
     drop(contest);
@@ -139,8 +139,12 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts both clusters, and stops them until they are measured; with what etcd says it is.
-async fn start(arguments: &Arguments, folder: &Path) -> Result<(Contest, Option<String>)> {
+/// Starts the clusters, and stops them until they are measured; with what etcd says it is.
+async fn start(
+    arguments: &Arguments,
+    choice: &Choice,
+    folder: &Path,
+) -> Result<(Contest, Option<String>)> {
     let tidegate = match &arguments.tidegate {
         Some(file) => server::find(file),
         None => std::env::current_exe()?
@@ -152,6 +156,16 @@ async fn start(arguments: &Arguments, folder: &Path) -> Result<(Contest, Option<
     let tidegate = tidegate.canonicalize()?;
     let mut ours = Ours::start(&tidegate, folder, &arguments.setting).await?;
     ours.servers().pause()?;
+    let mut loopback = None;
+    if choice.has_name(rows::LOOPBACK_GAP) {
+        let folder = folder.join("loopback");
+        std::fs::create_dir(&folder)?;
+        let profile = ["raft.profile = \"loopback\"".to_owned()];
+        let settings = [&arguments.setting[..], &profile].concat();
+        let mut started = Ours::start(&tidegate, &folder, &settings).await?;
+        started.servers().pause()?;
+        loopback = Some(started);
+    }
     let binary = server::find(&arguments.etcd).filter(|_| !arguments.without_etcd);
     let (mut etcd, mut version) = (None, None);
     if let Some(binary) = binary {
@@ -165,6 +179,7 @@ async fn start(arguments: &Arguments, folder: &Path) -> Result<(Contest, Option<
     }
     let contest = Contest {
         ours,
+        loopback,
         etcd,
         rounds: arguments.rounds,
     };

@@ -18,6 +18,9 @@ const QUIET: Duration = Duration::from_secs(1);
 /// looked for is when the cluster answers again, not how patient clients are.
 const PATIENCE: Duration = Duration::from_millis(300);
 
+/// As `leader_kill_gap`, of a cluster with the timers for one machine. etcd has but one kind.
+pub(crate) const LOOPBACK_GAP: &str = "leader_kill_gap_loopback";
+
 /// What becomes of the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Loss {
@@ -29,6 +32,8 @@ pub(super) enum Loss {
 
 pub(super) struct Gap {
     pub(super) loss: Loss,
+    /// Of the cluster with the timers for one machine.
+    pub(super) loopback: bool,
 }
 
 impl Loss {
@@ -44,9 +49,10 @@ impl Loss {
 impl Probe for Gap {
     fn head(&self) -> Head {
         Head {
-            name: match self.loss {
-                Loss::Killed => "leader_kill_gap",
-                Loss::Planned => "planned_transfer",
+            name: match (self.loss, self.loopback) {
+                (Loss::Killed, false) => "leader_kill_gap",
+                (Loss::Killed, true) => LOOPBACK_GAP,
+                (Loss::Planned, _) => "planned_transfer",
             },
             clients: CLIENTS,
             unit: "ms",

@@ -17,6 +17,7 @@ use crate::report::{Missing, Row};
 use crate::system::Work;
 use closed::{BesideWriters, BytesWritten, Closed};
 use fanout::Fanout;
+pub(crate) use gaps::LOOPBACK_GAP;
 use gaps::{Gap, Loss};
 use restart::Restart;
 
@@ -36,7 +37,8 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    fn has_name(&self, name: &str) -> bool {
+    /// Whether rows of this name are asked for.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
         self.names.is_empty() || self.names.iter().any(|chosen| chosen == name)
     }
 
@@ -84,6 +86,7 @@ impl Any {
             Self::Bytes(probe) => contest.compare(probe).await,
             Self::Beside(probe) => contest.compare(probe).await,
             Self::Fanout(probe) => contest.compare(probe).await,
+            Self::Gap(probe) if probe.loopback => contest.compare_loopback(probe).await,
             Self::Gap(probe) => contest.compare(probe).await,
             Self::Restart(probe) => contest.compare(probe).await,
         }
@@ -112,10 +115,12 @@ fn probes(lasts: Duration) -> Vec<Any> {
     probes.extend(closed("linearizable_read", Task::Read, &[64, 256]));
     probes.push(Any::Beside(BesideWriters { lasts }));
     probes.extend([1, 100, 1_000].map(|watchers| Any::Fanout(Fanout { watchers, lasts })));
-    probes.push(Any::Gap(Gap { loss: Loss::Killed }));
-    probes.push(Any::Gap(Gap {
-        loss: Loss::Planned,
-    }));
+    let gaps = [
+        (Loss::Killed, false),
+        (Loss::Killed, true),
+        (Loss::Planned, false),
+    ];
+    probes.extend(gaps.map(|(loss, loopback)| Any::Gap(Gap { loss, loopback })));
     probes.push(Any::Restart(Restart));
     probes
 }
@@ -188,6 +193,7 @@ mod tests {
             "read_beside_writers",
             "watch_fanout",
             "leader_kill_gap",
+            "leader_kill_gap_loopback",
             "planned_transfer",
             "restart",
             "follow_view",
