@@ -8,6 +8,7 @@
 //! and a second sync would succeed without them (fsyncgate). Nothing is retried; openraft stops.
 
 mod cache;
+mod error;
 mod group;
 mod index;
 mod op;
@@ -27,14 +28,14 @@ use tidegate_runtime::{AsyncRuntime as _, Rt, blocking};
 use tokio::sync::{mpsc, oneshot};
 
 use self::cache::Cache;
+pub use self::error::OpenLogError;
 use self::op::Op;
 pub use self::segment::is_log_file;
 use self::segment::{Sizes, Standing};
 use self::segments::Segments;
 pub use self::writer::Poison;
 use self::writer::{Done, Request};
-use super::codec::{self, CodecError};
-use super::{Claim, IdentityError, unsound};
+use super::{Claim, codec, unsound};
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
 /// Sizes that a log is opened with.
@@ -56,40 +57,6 @@ impl Default for LogOptions {
             segment_bytes: 16 << 20,
         }
     }
-}
-
-/// Why a log could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenLogError {
-    /// The log is not this directory's, or empty.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The disk failed.
-    #[error("log: {0}")]
-    Io(#[from] io::Error),
-    /// A record is damaged or of another version.
-    #[error("log: {0}")]
-    Record(#[from] CodecError),
-    /// A file is not what it was.
-    #[error("{file} is damaged: {what}")]
-    Damaged {
-        /// The file.
-        file: String,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// A file is gone that others show to have been there.
-    #[error("{0} is missing, of the files that the log is in")]
-    Missing(String),
-    /// An entry is missing between those that are there.
-    #[error("log: entry {expected} is missing, the next one found is {found}")]
-    Gap {
-        /// The index that should follow.
-        expected: u64,
-        /// The index that does.
-        found: u64,
-    },
 }
 
 /// Raft's log. Clones share one log.
