@@ -54,13 +54,15 @@ impl Replay {
         self.stopped.as_deref()
     }
 
-    /// Takes the turn of entries, in order.
+    /// Takes the turn of entries, in order. After a fault nothing has its turn any more: the state is
+    /// not what the entries that follow were applied to.
     fn take_turns(&mut self, entries: Vec<Ready>) -> Result<(), BodyFault> {
         for Ready { header, record } in entries {
-            self.take_turn(&header, record).map_err(|what| BodyFault {
-                index: header.index,
-                what,
-            })?;
+            if let Err(what) = self.take_turn(&header, record) {
+                self.ahead = Ahead::default();
+                let index = header.index;
+                return Err(BodyFault { index, what });
+            }
         }
         Ok(())
     }
@@ -165,5 +167,37 @@ impl BodyVerifier for Replay {
             self.take_turns(ready)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_audit_log::ChainHash;
+
+    /// A verifier that went on with a state that is not the log's could say anything of what follows.
+    #[test]
+    fn after_a_fault_nothing_has_its_turn() {
+        let mut replay = Replay::new("a.example", None);
+        let mut checked = (0..10_000).map(|index| {
+            let header = EntryHeader {
+                index,
+                raft_term: 1,
+                t_ms: 0,
+                key_epoch: 0,
+                kind: KIND_UNREADABLE,
+                detached: false,
+                prev_chain: ChainHash([0; 32]),
+            };
+            let body = [0xff];
+            let bytes = header.encode(&body).expect("it is short");
+            let entry = Entry::parse(&bytes).expect("it was encoded");
+            replay.check(&entry, Body::Inline(&body))
+        });
+        let fault = checked.find_map(Result::err).expect("far behind");
+        assert_eq!(fault.index, 0);
+        drop(checked);
+        assert_eq!(replay.finish(), Ok(()));
+        assert_eq!(replay.applied(), 0);
     }
 }
