@@ -29,7 +29,6 @@ impl StateStore {
         // is no sign of it: a purge up to a snapshot may be all there is, and is not durable yet.
         let committed = log.last_entry().min(self.position().applied);
         log.synced().await.ok()?;
-        let committed = committed.max(self.log_mark().committed);
         Some(LogMark { vote, committed })
     }
 
@@ -88,7 +87,12 @@ impl Shared {
         log: Option<LogMark>,
     ) -> Result<(), StateError> {
         writing.check_sound()?;
-        let mark = log.unwrap_or(writing.log_mark);
+        let before = writing.log_mark;
+        let mark = log.map_or(before, |LogMark { vote, committed }| LogMark {
+            vote,
+            // A log that is empty now had that once, for certain.
+            committed: committed.max(before.committed),
+        });
         let committed = begin(&self.database, true).and_then(|write| {
             if mark != writing.log_mark {
                 tables::put_mark(&write, &mark)?;
