@@ -1,4 +1,4 @@
-//! A limit on open connections, and on those on which nothing is said.
+//! A limit on open connections, and on the time until their clients say hello.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -15,17 +15,20 @@ use tonic::transport::server::Connected;
 
 use super::ingress::{ConnectionRoom, Ingress};
 
-/// How long a connection may say nothing at all, not even hello. From then on pings tell whether
-/// anybody is there.
-const SILENT_MAX: Duration = Duration::from_secs(10);
+/// How long a client may take to say hello. From then on pings tell whether anybody is there.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// Bytes of that hello (RFC 9113, 3.4, "HTTP/2 Connection Preface").
+const HELLO_BYTES: usize = 24;
 
 /// A connection that counts for as long as it is open.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
     room: ConnectionRoom,
-    /// Until when something must have been said; `None` once it was.
-    silent: Option<Pin<Box<Sleep>>>,
+    /// Until when the client must have said hello; `None` once it has.
+    hello: Option<Pin<Box<Sleep>>>,
+    /// Bytes of it that came.
+    heard: usize,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -45,7 +48,8 @@ pub(super) fn limit(
             Some(Connection {
                 stream,
                 room: ingress.connection(),
-                silent: Some(Box::pin(sleep(SILENT_MAX))),
+                hello: Some(Box::pin(sleep(HELLO_WITHIN))),
+                heard: 0,
                 _slot,
             })
         });
@@ -69,11 +73,13 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if let Some(silent) = &mut self.silent {
-            if buf.filled().len() > before {
-                self.silent = None;
-            } else if read.is_pending() && silent.as_mut().poll(cx).is_ready() {
+        if let Some(hello) = &mut self.hello {
+            if read.is_pending() && hello.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.heard += buf.filled().len() - before;
+            if self.heard >= HELLO_BYTES {
+                self.hello = None;
             }
         }
         read

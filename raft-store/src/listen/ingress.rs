@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
+use tidegate_proto::v1::raft_server;
 use tidegate_proto::{Refusal, WireError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
@@ -33,8 +34,6 @@ const UNIT_BYTES: usize = 1 << 10;
 const SMALL_ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 /// How long another may take.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
-/// Methods of peers.
-const PEERS: &str = "/tidegate.v1.Raft/";
 /// What a message has before it: whether it is compressed, and its length (gRPC over HTTP/2).
 const PREFIX_BYTES: usize = 5;
 
@@ -52,7 +51,7 @@ const EACH: Bounds = Bounds {
     large: 24 << 20,
     peers: 64 << 20,
 };
-/// On all of them. A third of a gigabyte is the most that requests take before anything looks at them.
+/// On all of them: a third of a gigabyte.
 const ALL: Bounds = Bounds {
     small: 64 << 20,
     large: 96 << 20,
@@ -176,7 +175,7 @@ where
         let Some(room) = request.extensions_mut().remove::<ConnectionRoom>() else {
             unreachable!("every connection of the listener has room of its own");
         };
-        let is_peer = request.uri().path().starts_with(PEERS);
+        let is_peer = is_of_peers(request.uri().path());
         let held = Arc::new(Mutex::new(Held::default()));
         let metered = Arc::clone(&held);
         let request = request.map(|inner| Body::new(Arriving::new(inner, room, is_peer, metered)));
@@ -187,6 +186,12 @@ where
             answer
         })
     }
+}
+
+/// Whether a method is one that peers call: `/service/method` (gRPC over HTTP/2).
+fn is_of_peers(path: &str) -> bool {
+    let service = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+    service.is_some_and(|(service, _)| service == raft_server::SERVICE_NAME)
 }
 
 /// What a call has set aside.

@@ -124,13 +124,20 @@ async fn what_does_not_arrive_is_given_up() {
     let half = begin(&sender, "Store/Propose", Some(2_000)).await;
     let none = begin(&sender, "Store/Propose", None).await;
     let mut silent = TcpStream::connect(address).await.unwrap();
+    let mut hesitant = TcpStream::connect(address).await.unwrap();
+    hesitant.write_all(b"PRI * ").await.unwrap();
     let mut garbage = TcpStream::connect(address).await.unwrap();
     garbage.write_all(&[0x16; 4_096]).await.unwrap();
     let (statuses, (), ()) = tokio::join!(
         join_all([status(half.0), status(none.0)]),
         async {
             // The server says hello, and then no more.
-            let _ = silent.read_to_end(&mut Vec::new()).await;
+            let (mut said, mut said_too) = (Vec::new(), Vec::new());
+            let ended = join_all([
+                silent.read_to_end(&mut said),
+                hesitant.read_to_end(&mut said_too),
+            ]);
+            drop(timeout(PATIENCE, ended).await.unwrap());
             assert!(within.contains(&since(began)), "{:?}", since(began));
         },
         async {
