@@ -357,3 +357,21 @@ async fn recover(serving: Arc<Serving>) {
         tokio::time::sleep(CONFIRM_EVERY).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Profile, RaftTimers};
+
+    #[test]
+    fn openraft_takes_the_timers_of_every_profile() {
+        for profile in [Profile::Loopback, Profile::Region, Profile::Wan] {
+            let address = std::net::SocketAddr::from(([127, 0, 0, 1], 7_101));
+            let config = NodeConfig {
+                raft: RaftTimers::of_heartbeat(profile.heartbeat()),
+                ..NodeConfig::single(1, "a.example", "eu", address)
+            };
+            assert!(raft_config(&config).is_ok(), "{profile:?}");
+        }
+    }
+}

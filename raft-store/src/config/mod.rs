@@ -79,12 +79,13 @@ pub struct Peer {
 #[serde(rename_all = "snake_case")]
 pub enum Profile {
     /// One machine: round trips of 25 ms at most, a busy scheduler's included. After the leader is
-    /// lost, nobody leads for 0.4 s (median).
+    /// lost, nobody leads for about 0.5 s (docs/benchmarks.md).
     Loopback,
-    /// One region, or several that are close: round trips of 75 ms at most. Nobody leads for 1.2 s.
+    /// One region, or several that are close: round trips of 75 ms at most. Nobody leads for about 1.3 s.
     #[default]
     Region,
-    /// Regions around the globe: round trips of 300 ms at most. Nobody leads for 4.8 s.
+    /// Regions around the globe: round trips of 300 ms at most. Nobody leads for about 5 s, by the sum
+    /// that [`RaftTimers`] tells.
     Wan,
 }
 

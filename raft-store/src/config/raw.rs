@@ -9,6 +9,9 @@ use serde::Deserialize;
 use super::{ConfigError, KeyFiles, NodeConfig, NodeLimits, Peer, Profile, RaftTimers, TICK_EVERY};
 use crate::types::{Member, NodeId};
 
+/// Longest election time-out.
+const ELECTION_MAX: Duration = Duration::from_secs(60);
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
@@ -165,14 +168,15 @@ impl TryFrom<RawTimers> for RaftTimers {
         } = raw;
         let usual = profile.unwrap_or_default().heartbeat();
         let heartbeat = millis("raft.heartbeat_ms", heartbeat_ms, usual, 10, 10_000)?;
-        let default = Self::of_heartbeat(heartbeat);
+        let mut default = Self::of_heartbeat(heartbeat);
+        default.election_max = default.election_max.min(ELECTION_MAX);
         let election_min = election_min_ms.map_or(default.election_min, Duration::from_millis);
         let election_max = election_max_ms.map_or(default.election_max, Duration::from_millis);
         if election_min < heartbeat * 3 {
             let problem = format!("must be at least three heartbeats ({:?})", heartbeat * 3);
             return Err(invalid("raft.election_min_ms", problem));
         }
-        if election_max <= election_min || election_max > Duration::from_secs(60) {
+        if election_max <= election_min || election_max > ELECTION_MAX {
             let problem = format!("must be more than {election_min:?} and at most 60 s");
             return Err(invalid("raft.election_max_ms", problem));
         }

@@ -72,6 +72,7 @@ fn timers_follow_from_the_profile_or_the_heartbeat() {
         [200, 800, 1_400]
     );
     assert_eq!(timers("election_max_ms = 900"), [100, 400, 900]);
+    assert_eq!(timers("heartbeat_ms = 10000"), [10_000, 40_000, 60_000]);
 }
 
 #[test]
