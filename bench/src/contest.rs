@@ -13,7 +13,7 @@ use crate::system::System;
 /// How long a round may take, whatever it measures: more is a cluster that hangs.
 const ROUND_MAX: Duration = Duration::from_secs(180);
 
-/// Both clusters. Outside of rounds none of them runs.
+/// The clusters. Outside of rounds none of them runs.
 pub(crate) struct Contest {
     pub(crate) ours: Ours,
     /// With the timers for one machine, if a row asks for them.
@@ -36,12 +36,10 @@ impl Contest {
 
     /// As [`Self::compare`], with the cluster that has the timers for one machine.
     pub(crate) async fn compare_loopback(&mut self, probe: &impl Probe) -> Result<Row> {
-        let usual = self.loopback.as_mut().context("it was not started")?;
-        std::mem::swap(&mut self.ours, usual);
+        let loopback = self.loopback.take().context("it was not started")?;
+        let usual = std::mem::replace(&mut self.ours, loopback);
         let row = self.compare(probe).await;
-        if let Some(usual) = &mut self.loopback {
-            std::mem::swap(&mut self.ours, usual);
-        }
+        self.loopback = Some(std::mem::replace(&mut self.ours, usual));
         row
     }
 }

@@ -31,7 +31,7 @@ pub struct Report {
     pub size: u64,
     /// Root that the checkpoint vouches for.
     pub root: Option<NodeHash>,
-    /// Chain up to and including the last entry that was verified.
+    /// Chain up to and including the last entry whose hashes were verified.
     pub head: Option<ChainHash>,
     /// Names of the cosigners whose cosignatures were good, as the policy has them.
     pub cosigners: Vec<String>,
