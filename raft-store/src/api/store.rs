@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
-use openraft_rt::watch::WatchReceiver;
 use tidegate_mutant::{Mutant, is_on};
 use tidegate_proto::v1::snapshot_part::Part;
 use tidegate_proto::v1::{self, store_server};
@@ -19,7 +18,7 @@ use crate::config::NodeLimits;
 use crate::group::Group;
 use crate::network::clocks::PeerClocks;
 use crate::room::Room;
-use crate::storage::{LogStore, StateError, StateStore, StateView};
+use crate::storage::{LogStore, StateError, StateStore, StateView, reach};
 
 /// Bytes of rows in one part of a snapshot; a single larger row stands alone.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -143,18 +142,13 @@ impl StoreService {
 
     /// Waits until this node covers `entries`.
     async fn reach(&self, entries: u64) -> Result<(), Status> {
-        let mut moved = self.0.state.subscribe();
-        let reached = async {
-            while self.0.state.position().entries < entries {
-                if moved.changed().await.is_err() {
-                    return Err(ReadError::Stopped("shutting down".to_owned()));
-                }
-            }
-            Ok(())
-        };
         let wait = self.0.limits.request_timeout;
-        let reached = tokio::time::timeout(wait, reached).await;
-        Ok(reached.unwrap_or(Err(ReadError::TimedOut(wait)))?)
+        let reached = reach(self.0.state.subscribe(), entries);
+        match tokio::time::timeout(wait, reached).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ReadError::Stopped("shutting down".to_owned()).into()),
+            Err(_) => Err(ReadError::TimedOut(wait).into()),
+        }
     }
 
     /// A manifest and all rows, as of now; `age_ms` is for stale reads.

@@ -24,7 +24,7 @@ use crate::network::clocks::PeerClocks;
 use crate::network::message::{Call, Reply};
 use crate::network::peer::{Peer, PeerError};
 use crate::room::Room;
-use crate::storage::{StateError, StateStore};
+use crate::storage::{StateError, StateStore, reach};
 use crate::types::Envelope;
 
 /// First pause before a proposal is tried again, in the time of an election.
@@ -277,6 +277,10 @@ impl Writes {
 
     /// What came of a command that was applied as entry `index`.
     async fn recall(&self, index: Index) -> Result<Proposed, ProposeError> {
+        // The door may have seen it in a batch that is being applied.
+        if !reach(self.0.state.subscribe(), index.0 + 1).await {
+            return Err(ProposeError::Stopped("shutting down".to_owned()));
+        }
         let store = self.0.state.clone();
         let entry = blocking(move || -> Result<_, StateError> {
             let entry = store.view()?.entries(index.0, 1)?.into_iter().next();

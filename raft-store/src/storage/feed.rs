@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use openraft_rt::Watch as _;
-use openraft_rt::watch::WatchSender;
+use openraft_rt::watch::{WatchReceiver, WatchSender};
 use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::Watch;
 
@@ -91,6 +91,19 @@ impl Batch {
 
 /// Wakes when the position moves.
 pub type PositionWatch = <Watch as openraft_rt::Watch>::Receiver<Position>;
+
+/// Waits until what is stored covers `entries`; `false` if it never will, since the node stops.
+///
+/// The state in memory runs ahead of this by the batch that is being applied: what was seen there
+/// is read from the audit log only after this.
+pub(crate) async fn reach(mut moved: PositionWatch, entries: u64) -> bool {
+    while moved.borrow_watched().entries < entries {
+        if moved.changed().await.is_err() {
+            return false;
+        }
+    }
+    true
+}
 
 /// The ring and the signal.
 pub(super) struct Feed {
@@ -229,6 +242,26 @@ mod tests {
 
     fn events(entry: u64) -> Bytes {
         Bytes::from(format!("{entry:010}"))
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_entries_is_woken_by_the_batch_that_holds_the_last() {
+        let feed = feed(&[2, 3]);
+        assert!(reach(feed.subscribe(), 15).await, "they are there");
+        let waits = reach(feed.subscribe(), 16);
+        tokio::pin!(waits);
+        assert!(futures::poll!(&mut waits).is_pending());
+        let at = |entries| Position {
+            entries,
+            ..Position::default()
+        };
+        feed.replace(at(15));
+        assert!(futures::poll!(&mut waits).is_pending());
+        feed.replace(at(17));
+        assert!(waits.await);
+        let never = reach(feed.subscribe(), 18);
+        drop(feed);
+        assert!(!never.await, "the node stops");
     }
 
     /// The one that a watcher gets, in short.

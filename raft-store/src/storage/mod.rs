@@ -20,6 +20,7 @@ mod together;
 mod unsound;
 
 pub use audit_body::{Asked, AuditBody, KIND_MEMBERSHIP, KIND_UNREADABLE};
+pub(crate) use feed::reach;
 pub use feed::{Batch, Position, PositionWatch};
 pub use identity::{
     Claim, DirectoryId, FORMAT_VERSION, IDENTITY_FILE, Identity, IdentityError, Owner,

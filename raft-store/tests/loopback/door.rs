@@ -1,5 +1,7 @@
 //! The door: nothing is chained that leaves the state as it is and could come again.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use tidegate_domain::command::{SignedCommand, seal};
 use tidegate_domain::id::{CommandId, LogTime, Millis, SignatureBytes};
@@ -53,6 +55,31 @@ async fn a_command_stands_in_the_log_once_however_often_it_is_sent() {
         accepted(&proposed.unwrap());
     }
     assert_eq!(entries(&cluster).await, before + 1);
+    cluster.stop().await;
+}
+
+/// A leader applies many entries in one transaction: in memory one by one, on its disk together. A
+/// command that is sent again meanwhile is known to the memory, and its outcome is not stored yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_of_a_command_is_told_while_its_batch_is_applied() {
+    let mut cluster = Cluster::start(Shape::default()).await;
+    let commands: Vec<_> = (0..300)
+        .map(|number| signed(&mut cluster, number, |_| ()).to_bytes())
+        .collect();
+    let clients: Vec<_> = (1..=3).map(|id| cluster.client_of(id)).collect();
+    let calls = commands.iter().zip(0..).flat_map(|(command, number)| {
+        clients.iter().zip(0..).map(move |(client, of)| async move {
+            for again in 0..6 {
+                // A time of its own for each, so that some come while a batch is under way.
+                tokio::time::sleep(Duration::from_millis((7 * number + 13 * of) % 40 * again))
+                    .await;
+                accepted(&client.propose(command.clone()).await.unwrap());
+            }
+        })
+    });
+    let before = entries(&cluster).await;
+    join_all(calls).await;
+    assert_eq!(entries(&cluster).await, before + commands.len() as u64);
     cluster.stop().await;
 }
 
