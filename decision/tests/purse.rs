@@ -14,7 +14,8 @@ use tidegate_domain::{
     command::{GrantBudget, HaltRollout, RegisterVariant, Report, ReturnBudget, Tally},
     id::{LogTime, RolloutId, SessionId, WaveIndex},
     node::PoolKey,
-    rejection::Rejection,
+    rejection::{AdmissionLimit, Rejection},
+    rollout::LifeStage,
     tally::{Arm, Counts, TallyKey},
     testing::{Fleet, reason, release, rollout, stratum, traits},
 };
@@ -129,23 +130,27 @@ fn brisk_demand_doubles_what_is_asked_for_and_calm_demand_does_not() {
 #[test]
 fn after_a_refusal_devices_hear_why_and_the_store_is_left_alone_for_longer_and_longer() {
     let world = World::new(1_000);
-    let no = |detail: &str| Rejection::NoAdmissions {
-        detail: detail.to_owned(),
-    };
+    let no = |limit| Rejection::NoAdmissions { limit };
     let (mut asks, mut second) = (Vec::new(), 0);
     while second < 70 {
         world.draw(1);
         if !world.purse.wanted(at(second)).is_empty() {
             asks.push(second);
-            world.purse.refused(&world.pool, &no("credit"), at(second));
+            world
+                .purse
+                .refused(&world.pool, &no(AdmissionLimit::Credit), at(second));
         }
         second += 1;
     }
     assert_eq!(asks, [0, 1, 3, 7, 15, 31, 63]);
     assert_eq!(world.purse.try_spend(&world.pool), Draw::Exhausted);
-    world.purse.refused(&world.pool, &no("cap"), at(second));
+    world
+        .purse
+        .refused(&world.pool, &no(AdmissionLimit::Cap), at(second));
     assert_eq!(world.purse.try_spend(&world.pool), Draw::CapReached);
-    let halted = no("wave: the rollout is halted");
+    let halted = no(AdmissionLimit::NotRunning {
+        life: LifeStage::Halted,
+    });
     world.purse.refused(&world.pool, &halted, at(second));
     assert_eq!(
         world.purse.try_spend(&world.pool),

@@ -140,6 +140,9 @@ impl Ppm {
     /// Everything: 1,000,000 parts.
     pub const ALL: Self = Self(1_000_000);
 
+    /// Half: 500,000 parts.
+    pub const HALF: Self = Self(500_000);
+
     /// Wraps a share; `None` above 1,000,000.
     pub const fn new(parts: u32) -> Option<Self> {
         if parts <= Self::ALL.0 {

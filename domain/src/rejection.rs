@@ -1,16 +1,16 @@
 //! Rejections: why the domain said no. Data, recorded like events, with both sides of the matter.
+//!
+//! In the hash chain every build must write the same bytes: codes, numbers, and what somebody named
+//! or signed. Sentences stand in `Display` alone, where they may be reworded at any time.
+mod fault;
+mod field;
+mod limit;
 mod unauthorized;
+mod value;
 
-pub use unauthorized::Unauthorized;
+pub use {fault::*, field::Field, limit::*, unauthorized::*, value::ValueFault};
 
-use crate::{
-    guard::Scope,
-    id::{
-        Epoch, Index, LogTime, Millis, PublicKey, ReleaseName, Revision, RolloutId,
-        SecurityVersion, SessionId, StateVersion, StopId, VariantId, WaveIndex,
-    },
-    key::Role,
-};
+use crate::{guard::Scope, id::*, key::Role, rollout::LifeStage, signature::KeyFault};
 use minicbor::{Decode, Encode};
 
 /// Why a command was refused.
@@ -70,21 +70,24 @@ pub enum Rejection {
     LimitReached {
         /// Of what.
         #[n(0)]
-        what: String,
+        what: Limit,
         /// The limit.
         #[n(1)]
         max: u64,
     },
     /// A value is outside its range.
     #[n(6)]
-    #[error("{field}: {detail}")]
+    #[error("{}: {fault}", .field.place(*.at))]
     InvalidValue {
         /// Which field.
         #[n(0)]
-        field: String,
-        /// What is wrong, with the accepted range.
+        field: Field,
+        /// Of which member of the list that it is in, counted from 0.
         #[n(1)]
-        detail: String,
+        at: Option<u32>,
+        /// What is wrong, with the accepted range.
+        #[n(2)]
+        fault: ValueFault,
     },
     /// The id was spent on another command. Whoever sees this and did not sign that one should look
     /// at it: the id was drawn twice, or overheard.
@@ -109,14 +112,14 @@ pub enum Rejection {
     },
     /// A key is weak, not canonical, not torsion-free, or no curve point.
     #[n(11)]
-    #[error("key {key} is not acceptable: {detail}")]
+    #[error("key {key} is not acceptable: {fault}")]
     UnacceptableKey {
         /// The key.
         #[n(0)]
         key: PublicKey,
         /// What is wrong.
         #[n(1)]
-        detail: String,
+        fault: KeyFault,
     },
     /// A key stands twice, or in two roles.
     #[n(12)]
@@ -205,14 +208,14 @@ pub enum Rejection {
     },
     /// A signature on a release is by no trusted release key, or by the same key twice, or wrong.
     #[n(24)]
-    #[error("release signature of key {key} refused: {detail}")]
+    #[error("release signature of key {key} refused: {fault}")]
     ReleaseSignatureRefused {
         /// The key.
         #[n(0)]
         key: PublicKey,
         /// What is wrong.
         #[n(1)]
-        detail: String,
+        fault: SignatureFault,
     },
 
     /// A variant with these traits exists.
@@ -320,20 +323,20 @@ pub enum Rejection {
     },
     /// The rollout is not where it would have to be.
     #[n(41)]
-    #[error("rollout {rollout} is {existing}; {requested} needs it to be {needed}")]
+    #[error("rollout {rollout} is {existing}; {}", fault::needs(*.requested, .needed))]
     WrongLife {
         /// The rollout.
         #[n(0)]
         rollout: RolloutId,
         /// Where it stands.
         #[n(1)]
-        existing: String,
-        /// What was asked.
+        existing: LifeStage,
+        /// The kind of the command that was asked for.
         #[n(2)]
-        requested: String,
-        /// Where it would have to be.
+        requested: u16,
+        /// Where it would have to be: one of these.
         #[n(3)]
-        needed: String,
+        needed: Vec<LifeStage>,
     },
     /// Another rollout of the component is under way in an overlapping audience.
     #[n(42)]
@@ -362,14 +365,14 @@ pub enum Rejection {
     NoRollbackTarget,
     /// The named rollback target does not fit.
     #[n(45)]
-    #[error("{release} is no rollback target: {detail}")]
+    #[error("{release} is no rollback target: {fault}")]
     BadRollbackTarget {
         /// The release.
         #[n(0)]
         release: ReleaseName,
         /// What is wrong.
         #[n(1)]
-        detail: String,
+        fault: TargetFault,
     },
     /// The wave is not the current one.
     #[n(46)]
@@ -384,22 +387,22 @@ pub enum Rejection {
     },
     /// The change would reach devices that nobody approved, or changes what is history.
     #[n(47)]
-    #[error("amendment refused: {detail}")]
+    #[error("amendment refused: {fault}")]
     AmendmentRefused {
         /// What is wrong.
         #[n(0)]
-        detail: String,
+        fault: AmendmentFault,
     },
     /// A superseded rollout does not fit.
     #[n(48)]
-    #[error("rollout {existing} cannot be superseded: {detail}")]
+    #[error("rollout {existing} cannot be superseded: {fault}")]
     CannotSupersede {
         /// The other rollout.
         #[n(0)]
         existing: RolloutId,
         /// What is wrong.
         #[n(1)]
-        detail: String,
+        fault: SupersessionFault,
     },
     /// The gates are not through.
     #[n(49)]
@@ -463,22 +466,22 @@ pub enum Rejection {
     },
     /// A tally fell, or does not add up.
     #[n(74)]
-    #[error("a tally of rollout {rollout} does not add up: {detail}")]
+    #[error("a tally of rollout {rollout} does not add up: {fault}")]
     TallyInconsistent {
         /// The rollout.
         #[n(0)]
         rollout: RolloutId,
         /// What is wrong.
         #[n(1)]
-        detail: String,
+        fault: TallyFault,
     },
     /// Nothing can be granted now.
     #[n(75)]
-    #[error("no admissions: {detail}")]
+    #[error("no admissions: {limit}")]
     NoAdmissions {
-        /// What binds: `cap`, `credit`, `pacing`, `wave`, `stop`.
+        /// What binds.
         #[n(0)]
-        detail: String,
+        limit: AdmissionLimit,
     },
     /// More comes back than is held.
     #[n(76)]
@@ -505,11 +508,11 @@ pub enum Rejection {
 
     /// The membership does not fit.
     #[n(80)]
-    #[error("membership refused: {detail}")]
+    #[error("membership refused: {fault}")]
     BadMembership {
         /// What is wrong.
         #[n(0)]
-        detail: String,
+        fault: MembershipFault,
     },
     /// The state version does not rise, or this build does not know it.
     #[n(81)]
@@ -522,10 +525,4 @@ pub enum Rejection {
         #[n(1)]
         requested: StateVersion,
     },
-}
-
-impl From<Unauthorized> for Rejection {
-    fn from(reason: Unauthorized) -> Self {
-        Self::Unauthorized(reason)
-    }
 }

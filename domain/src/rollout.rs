@@ -1,10 +1,12 @@
 //! Rollouts: one release brought to an audience in ordered waves.
 mod spec;
+mod stage;
 
 pub use spec::{
     Audience, Freeze, GateScope, MaintenanceWindow, OnInconclusive, OnStale, RetryPolicy,
     RollbackSpec, RollbackTarget, RolloutSpec,
 };
+pub use stage::LifeStage;
 
 use crate::{
     id::{
@@ -226,19 +228,24 @@ pub enum Life {
 }
 
 impl Life {
+    /// Where it is, without since when and why.
+    pub const fn stage(&self) -> LifeStage {
+        match self {
+            Self::Draft => LifeStage::Draft,
+            Self::Approved => LifeStage::Approved,
+            Self::Running => LifeStage::Running,
+            Self::Paused { .. } => LifeStage::Paused,
+            Self::Halted { .. } => LifeStage::Halted,
+            Self::RollingBack { .. } => LifeStage::RollingBack,
+            Self::RolledBack { .. } => LifeStage::RolledBack,
+            Self::Superseded { .. } => LifeStage::Superseded,
+            Self::Completed { .. } => LifeStage::Completed,
+        }
+    }
+
     /// Its name, as people read it.
     pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Draft => "draft",
-            Self::Approved => "approved",
-            Self::Running => "running",
-            Self::Paused { .. } => "paused",
-            Self::Halted { .. } => "halted",
-            Self::RollingBack { .. } => "rolling back",
-            Self::RolledBack { .. } => "rolled back",
-            Self::Superseded { .. } => "superseded",
-            Self::Completed { .. } => "completed",
-        }
+        self.stage().name()
     }
 
     /// Whether the rollout can still change.

@@ -4,6 +4,7 @@ use crate::{
     id::{Hash, PublicKey, SignatureBytes},
 };
 use ed25519_dalek::{Signer, VerifyingKey};
+use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
 
 pub use ed25519_dalek::SigningKey;
@@ -17,18 +18,23 @@ pub struct BadSignature {
 }
 
 /// Why a key may not be trusted with anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnacceptableKey {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, thiserror::Error)]
+#[cbor(index_only)]
+pub enum KeyFault {
     /// No curve point has this encoding.
+    #[n(0)]
     #[error("it is no point of the curve")]
     NotAPoint,
     /// The point has another, shorter encoding: two raw keys would be one signer.
+    #[n(1)]
     #[error("it is not the canonical encoding of its point")]
     NotCanonical,
     /// The point has small order: signatures under it verify for anything.
+    #[n(2)]
     #[error("it is weak")]
     Weak,
     /// The point has a torsion component: verifiers disagree about its signatures.
+    #[n(3)]
     #[error("it is not torsion-free")]
     Torsion,
 }
@@ -37,17 +43,17 @@ pub enum UnacceptableKey {
 ///
 /// # Errors
 /// It is weak, not canonical, not torsion-free, or no curve point.
-pub fn acceptable(key: &PublicKey) -> Result<(), UnacceptableKey> {
-    let verifying = VerifyingKey::from_bytes(&key.0).map_err(|_| UnacceptableKey::NotAPoint)?;
+pub fn acceptable(key: &PublicKey) -> Result<(), KeyFault> {
+    let verifying = VerifyingKey::from_bytes(&key.0).map_err(|_| KeyFault::NotAPoint)?;
     let point = verifying.to_edwards();
     if point.compress().0 != key.0 {
-        return Err(UnacceptableKey::NotCanonical);
+        return Err(KeyFault::NotCanonical);
     }
     if verifying.is_weak() {
-        return Err(UnacceptableKey::Weak);
+        return Err(KeyFault::Weak);
     }
     if !point.is_torsion_free() {
-        return Err(UnacceptableKey::Torsion);
+        return Err(KeyFault::Torsion);
     }
     Ok(())
 }

@@ -238,11 +238,11 @@ fn configuration_stays_in_its_ranges_and_keeps_what_it_promised() {
         change(&mut config);
         SetClusterConfig { config }
     };
-    fn refused(rejection: Rejection) -> String {
+    fn refused(rejection: Rejection) -> &'static str {
         let Rejection::InvalidValue { field, .. } = rejection else {
             panic!("{rejection:?}");
         };
-        field
+        field.path()
     }
     assert_eq!(
         refused(fleet.refuse(with(|c| c.lease = Millis(0)))),

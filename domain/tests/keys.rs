@@ -5,7 +5,7 @@ use tidegate_domain::{
     id::{Epoch, PublicKey, ReleaseName},
     key::{KeyStatus, ProposedKey, Role},
     release::{MANIFEST_PAYLOAD_TYPE, NotOfferable, ReleaseStatus, offerable},
-    signature::{SigningKey, UnacceptableKey, acceptable, sign},
+    signature::{KeyFault, SigningKey, acceptable, sign},
     testing::{Fleet, name, reason, release},
 };
 
@@ -171,17 +171,17 @@ fn weak_foreign_and_twice_encoded_keys_are_told_apart() {
     let order_8 = hex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a");
     let order_4 = hex("0000000000000000000000000000000000000000000000000000000000000000");
     for weak in [identity, order_8, order_4] {
-        assert_eq!(acceptable(&weak), Err(UnacceptableKey::Weak));
+        assert_eq!(acceptable(&weak), Err(KeyFault::Weak));
     }
     // y = p + 1: another encoding of the identity.
     let twice = hex("eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f");
-    assert_eq!(acceptable(&twice), Err(UnacceptableKey::NotCanonical));
+    assert_eq!(acceptable(&twice), Err(KeyFault::NotCanonical));
     // y = 2 has no x.
     let nowhere = hex("0200000000000000000000000000000000000000000000000000000000000000");
-    assert_eq!(acceptable(&nowhere), Err(UnacceptableKey::NotAPoint));
+    assert_eq!(acceptable(&nowhere), Err(KeyFault::NotAPoint));
     // A sound key plus a point of order eight: case 8 and 9 style of the paper.
     let mixed = torsioned(&Fleet::new().keys.public(Role::Root, 0), &order_8);
-    assert_eq!(acceptable(&mixed), Err(UnacceptableKey::Torsion));
+    assert_eq!(acceptable(&mixed), Err(KeyFault::Torsion));
     assert_eq!(acceptable(&Fleet::new().keys.public(Role::Root, 0)), Ok(()));
 }
 

@@ -11,7 +11,7 @@ use tidegate_domain::{
     guard::{Stop, StopCovers, StopScope},
     id::{LogTime, Reason, Revision, SecurityVersion, StopId},
     rejection::Rejection,
-    testing::{Fleet, Step, every_kind, region, release, scope},
+    testing::{Fleet, Step, every_kind, every_refusal, region, release, scope},
 };
 
 const SCHEMA: &str = include_str!("../../../docs/schema/audit.cddl");
@@ -119,6 +119,20 @@ fn the_schema_and_the_page_hold_for_whatever_happens() {
         assert!(PAGE.contains(&row), "no row {row}");
         let comment = format!("; {name}");
         assert!(SCHEMA.contains(&comment), "no {comment}");
+    }
+}
+
+/// The schema holds for every refusal, and names what is in it.
+#[test]
+fn the_schema_and_the_page_hold_for_every_refusal() {
+    let schema = schema();
+    for refusal in every_refusal() {
+        let (number, name) = variant(&refusal);
+        let outcome = Outcome::Rejected(refusal);
+        holds(&schema, "outcome", &canonical::encode(&outcome));
+        let row = format!("| {number} | `{name}` |");
+        assert!(PAGE.contains(&row), "no row {row}");
+        assert!(SCHEMA.contains(&format!("; {name}")), "no {name}");
     }
 }
 

@@ -18,6 +18,7 @@ mod forwarding;
 mod metrics;
 mod outcomes;
 mod purse;
+mod refused;
 mod tallies;
 
 pub use forwarding::{BATCH_MAX, Batch, Forwarding, ForwardingCounters, OutcomeId, Queued};

@@ -4,6 +4,7 @@
 //! WAVE-3 rests on two rules. What may be spent is what the *view* shows as granted, never what was
 //! only asked for; so a lost reply, a retry or a second grant cannot be counted wrongly. And what is
 //! on its way back is deducted before the command leaves, so that it cannot be spent meanwhile.
+use super::refused::{Refused, answer_to};
 use crate::engine::{Budgets, Draw, Pool};
 use std::{
     collections::BTreeMap,
@@ -26,7 +27,6 @@ use tidegate_runtime::BootInstant;
 
 /// Locks that pools are spread over.
 const SHARDS: usize = 16;
-const LATER: [&str; 2] = ["credit", "pacing"]; // What an open pool may have to wait for.
 
 /// How a purse asks and gives back.
 #[derive(Clone, Copy, Debug)]
@@ -96,14 +96,6 @@ struct Account {
     granted_at: Option<BootInstant>,
     asked_at: Option<BootInstant>,
     refused: Option<Refused>,
-}
-
-/// The store's last word on a pool, if it was a refusal.
-#[derive(Clone, Copy, Debug)]
-struct Refused {
-    answer: Draw,
-    until: BootInstant,
-    delay: Duration,
 }
 
 impl Account {
@@ -239,12 +231,6 @@ impl Purse {
 
     /// The store refused to grant: devices are told why, and it is asked again after a while.
     pub fn refused(&self, pool: &PoolKey, rejection: &Rejection, now: BootInstant) {
-        let answer = match rejection {
-            Rejection::NoAdmissions { detail } if detail == "cap" => Draw::CapReached,
-            Rejection::NoAdmissions { detail } if LATER.contains(&&**detail) => Draw::Exhausted,
-            // The pool was closed: whoever draws from it sees it open again.
-            _ => Draw::Pending,
-        };
         let mut shard = self.shard(pool.rollout, pool.stratum.variant);
         let account = shard.accounts.entry(pool.clone()).or_default();
         account.asked_at = None;
@@ -252,7 +238,7 @@ impl Purse {
         let doubled = |refused: Refused| refused.delay.saturating_mul(2).min(most);
         let delay = account.refused.map_or(first, doubled);
         account.refused = Some(Refused {
-            answer,
+            answer: answer_to(rejection),
             until: now.after(delay),
             delay,
         });

@@ -8,7 +8,7 @@ use crate::{
         SIGNATURES_MAX, Signature, SignedCommand, pae,
     },
     id::{Epoch, Hash, PublicKey},
-    rejection::Unauthorized,
+    rejection::{MalformedFault, Unauthorized},
     signature::{BadSignature, verify_pae},
     state::State,
 };
@@ -48,25 +48,27 @@ impl Claim {
     /// [`Unauthorized::Malformed`]: it is too large, or no command in canonical form.
     pub fn read(envelope: &[u8]) -> Result<Self, Unauthorized> {
         if envelope.len() > ENVELOPE_BYTES_MAX {
-            return Err(malformed(format_args!(
-                "{} bytes, at most {ENVELOPE_BYTES_MAX}",
-                envelope.len()
-            )));
+            return Err(malformed(MalformedFault::TooLong {
+                bytes: envelope.len() as u64,
+                max: ENVELOPE_BYTES_MAX as u64,
+            }));
         }
-        let signed = SignedCommand::from_bytes(envelope).map_err(malformed)?;
+        let signed =
+            SignedCommand::from_bytes(envelope).map_err(|_| malformed(MalformedFault::Envelope))?;
         let detached = signed.detached.as_ref().map_or(0, Vec::len);
         if detached > DETACHED_BYTES_MAX {
-            return Err(malformed(format_args!(
-                "{detached} bytes of arguments, at most {DETACHED_BYTES_MAX}"
-            )));
+            return Err(malformed(MalformedFault::ArgumentsTooLong {
+                bytes: detached as u64,
+                max: DETACHED_BYTES_MAX as u64,
+            }));
         }
-        let (body, command) = signed.parse().map_err(malformed)?;
+        let (body, command) = signed.parse().map_err(|why| malformed(why.fault()))?;
         let pae = pae(COMMAND_PAYLOAD_TYPE, &signed.body);
         if pae.len() > PAE_BYTES_MAX {
-            return Err(malformed(format_args!(
-                "{} bytes to sign, at most {PAE_BYTES_MAX}",
-                pae.len()
-            )));
+            return Err(malformed(MalformedFault::PaeTooLong {
+                bytes: pae.len() as u64,
+                max: PAE_BYTES_MAX as u64,
+            }));
         }
         let claimed = claimed_signers(&signed.signatures)?;
         let terms = Terms {
@@ -159,19 +161,17 @@ const DIGEST_CONTEXT: &str = "tidegate 2026-11 command digest v1";
 /// The keys that claim to have signed: sorted, so that there is one form, and so distinct.
 fn claimed_signers(signatures: &[Signature]) -> Result<BTreeSet<PublicKey>, Unauthorized> {
     if signatures.len() > SIGNATURES_MAX {
-        return Err(malformed(format_args!(
-            "{} signatures, at most {SIGNATURES_MAX}",
-            signatures.len()
-        )));
+        return Err(malformed(MalformedFault::TooManySignatures {
+            count: signatures.len() as u64,
+            max: SIGNATURES_MAX as u64,
+        }));
     }
     if !signatures.is_sorted_by(|a, b| a.key < b.key) {
-        return Err(malformed("signatures stand sorted by key, each key once"));
+        return Err(malformed(MalformedFault::SignaturesUnsorted));
     }
     Ok(signatures.iter().map(|signature| signature.key).collect())
 }
 
-fn malformed(detail: impl ToString) -> Unauthorized {
-    Unauthorized::Malformed {
-        detail: detail.to_string(),
-    }
+const fn malformed(fault: MalformedFault) -> Unauthorized {
+    Unauthorized::Malformed { fault }
 }

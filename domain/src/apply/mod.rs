@@ -20,7 +20,7 @@ use crate::{
     decide::{decide, revision_of},
     event::{Event, SpentId},
     id::{Hash, Index, LogTime},
-    rejection::Rejection,
+    rejection::{Limit, Rejection},
     state::{STATE_VERSION, State},
 };
 use minicbor::{Decode, Encode};
@@ -236,7 +236,7 @@ fn check_terms(
     let max = u64::from(state.config().limits.commands_max);
     if state.spent().len() as u64 >= max && !is_urgent(command) {
         return Err(Rejection::LimitReached {
-            what: "command ids of the last seven days".to_owned(),
+            what: Limit::CommandIds,
             max,
         });
     }

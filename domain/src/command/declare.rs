@@ -48,6 +48,11 @@ macro_rules! commands {
             }
         }
 
+        $($(#[cfg($cfg)])? impl $name {
+            /// The kind number of these arguments.
+            pub const KIND: u16 = $kind;
+        })+
+
         $($(#[cfg($cfg)])? impl From<$name> for Command {
             fn from(arguments: $name) -> Self {
                 Self::$name(arguments)

@@ -3,6 +3,7 @@ use super::{ArgumentsError, Command};
 use crate::{
     canonical::{self, CanonicalError},
     id::{CommandId, Epoch, Hash, Index, LogTime, Millis, PublicKey, Revision, SignatureBytes},
+    rejection::MalformedFault,
     signature::{self, SigningKey},
 };
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
@@ -355,4 +356,20 @@ pub enum EnvelopeError {
     /// Arguments stand in the body and beside it.
     #[error("the arguments stand in the body and beside it")]
     ArgumentsTwice,
+}
+
+impl EnvelopeError {
+    /// Its code, which stands in the log: without what a decoder said.
+    pub const fn fault(&self) -> MalformedFault {
+        match self {
+            Self::Body(_) => MalformedFault::Body,
+            Self::Arguments(ArgumentsError::UnknownKind(kind)) => {
+                MalformedFault::UnknownKind { kind: *kind }
+            }
+            Self::Arguments(ArgumentsError::Canonical(_)) => MalformedFault::Arguments,
+            Self::OtherArguments => MalformedFault::OtherArguments,
+            Self::NoArguments => MalformedFault::NoArguments,
+            Self::ArgumentsTwice => MalformedFault::ArgumentsTwice,
+        }
+    }
 }

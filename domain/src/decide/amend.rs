@@ -6,7 +6,7 @@ use crate::{
     event::Event,
     gate::FAILURE_RATE_DEFAULT,
     id::{LogTime, Ppm, WaveIndex},
-    rejection::Rejection,
+    rejection::{AmendmentFault, Rejection},
     release::Release,
     rollout::Rollout,
     rollout::{
@@ -34,8 +34,8 @@ pub(super) fn amend(state: &State, arguments: &AmendRollout, _context: &Context)
         | Life::RolledBack { .. }
         | Life::Superseded { .. }
         | Life::Completed { .. } => {
-            let needed = "draft, approved, running, paused or halted";
-            return Err(rollouts::wrong_life(rollout, "AmendRollout", needed));
+            let needed = rollouts::OPEN_TO_CHANGE;
+            return Err(rollouts::wrong_life(rollout, AmendRollout::KIND, needed));
         }
     }
     check_history(rollout, after)?;
@@ -86,35 +86,36 @@ fn check_reach(
 /// What has happened stays as it was: the release, the target, waves that were opened.
 fn check_history(rollout: &Rollout, after: &RolloutSpec) -> Result<(), Rejection> {
     let before = &rollout.spec;
-    let refused = |detail: &str| {
-        let detail = detail.to_owned();
-        Err(Rejection::AmendmentRefused { detail })
-    };
+    let refused = |fault| Err(Rejection::AmendmentRefused { fault });
     if after.release != before.release {
-        return refused("another release takes another rollout");
+        return refused(AmendmentFault::OtherRelease);
     }
     if after.rollback.target != before.rollback.target {
-        return refused("the rollback target was frozen when the rollout was created");
+        return refused(AmendmentFault::OtherTarget);
     }
     if after.supersedes != before.supersedes {
-        return refused("what it supersedes was decided when it was created");
+        return refused(AmendmentFault::OtherSupersedes);
     }
     if rollout.current_wave().is_none() {
         return Ok(());
     }
     if after.control != before.control {
-        return refused("the control arm is fixed once the first wave is open");
+        return refused(AmendmentFault::ControlFixed);
     }
     let mut admitted = 0_u64;
     for (index, state) in rollout.opened() {
         let at = usize::from(index.0);
         let (Some(old), Some(new)) = (before.waves.get(at), after.waves.get(at)) else {
-            return refused("a wave that was opened cannot be taken away");
+            return refused(AmendmentFault::WaveGone { wave: index });
         };
         admitted = admitted.saturating_add(state.admitted);
         check_opened_wave(rollout, index, old, new)?;
-        if new.cap.is_some_and(|cap| cap < admitted) {
-            return refused("more devices were admitted than the new cap allows");
+        if let Some(cap) = new.cap.filter(|cap| *cap < admitted) {
+            return refused(AmendmentFault::CapBelowAdmitted {
+                wave: index,
+                admitted,
+                cap,
+            });
         }
     }
     Ok(())
@@ -126,18 +127,15 @@ fn check_opened_wave(
     old: &WaveSpec,
     new: &WaveSpec,
 ) -> Result<(), Rejection> {
-    let refused = |detail: String| Err(Rejection::AmendmentRefused { detail });
+    let refused = |fault| Err(Rejection::AmendmentRefused { fault });
     if new.name != old.name || new.target != old.target || new.ring != old.ring {
-        return refused(format!(
-            "wave {index} is open: its name, target and ring are history; exclude variants, \
-             lower the cap, or pause instead"
-        ));
+        return refused(AmendmentFault::OpenWave { wave: index });
     }
     let passed = rollout
         .wave(index)
         .is_some_and(|(_, state)| state.passed.is_some());
     if passed && new.soak != old.soak {
-        return refused(format!("wave {index} has passed: its soak is history"));
+        return refused(AmendmentFault::PassedWave { wave: index });
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::{
     floor,
     id::{ReleaseName, RolloutId},
-    rejection::Rejection,
+    rejection::{Rejection, SupersessionFault, TargetFault},
     release::{NotOfferable, Release, offerable},
     rollout::{Audience, Life, RollbackPlan, Rollout, RolloutSpec},
     state::State,
@@ -106,26 +106,21 @@ pub(super) fn superseded<'a>(
     let Some(existing) = spec.supersedes else {
         return Ok(None);
     };
-    let refused = |detail: &str| Rejection::CannotSupersede {
-        existing,
-        detail: detail.to_owned(),
-    };
+    let refused = |fault| Rejection::CannotSupersede { existing, fault };
     let Some(other) = state.rollouts().get(&existing) else {
-        return Err(refused("there is no such rollout"));
+        return Err(refused(SupersessionFault::Unknown));
     };
     if !same_component(state, other, release) {
-        return Err(refused("it is of another component"));
+        return Err(refused(SupersessionFault::OtherComponent));
     }
     if !other.spec.audience.overlaps(&spec.audience) {
-        return Err(refused("its audience does not overlap"));
+        return Err(refused(SupersessionFault::OtherAudience));
     }
     match &other.life {
         Life::Running | Life::Paused { .. } | Life::Halted { .. } => Ok(Some(other)),
         Life::RolledBack { .. } | Life::Superseded { .. } | Life::Completed { .. } => Ok(None),
-        Life::Draft | Life::Approved => Err(refused("it has not started; amend it instead")),
-        Life::RollingBack { .. } => Err(refused(
-            "it is rolling back; halt it first, or let it finish",
-        )),
+        Life::Draft | Life::Approved => Err(refused(SupersessionFault::NotStarted)),
+        Life::RollingBack { .. } => Err(refused(SupersessionFault::RollingBack)),
     }
 }
 
@@ -133,10 +128,16 @@ pub(super) fn superseded<'a>(
 /// floor has passed.
 pub(super) fn check_way_back(state: &State, plan: &RollbackPlan) -> Result<(), Rejection> {
     plan.targets.iter().try_for_each(|rule| {
-        let target = offerable_release(state, &rule.release).map_err(|cause| {
-            Rejection::BadRollbackTarget {
-                release: rule.release.clone(),
-                detail: cause.to_string(),
+        let refused = |fault| Rejection::BadRollbackTarget {
+            release: rule.release.clone(),
+            fault,
+        };
+        let target = state.releases().get(&rule.release);
+        let target = target.ok_or_else(|| refused(TargetFault::Unknown))?;
+        offerable(state, target).map_err(|why| match why {
+            NotOfferable::Withdrawn(_) => refused(TargetFault::Withdrawn),
+            NotOfferable::UnderSigned { needed, found } => {
+                refused(TargetFault::UnderSigned { needed, found })
             }
         })?;
         let manifest = &target.manifest;

@@ -1,5 +1,5 @@
 //! Decisions on sessions, budgets and reports.
-use super::{Decision, barriers, check_limit, invalid};
+use super::{Decision, barriers, check_limit, check_range, check_text, invalid};
 use crate::{
     apply::Context,
     command::{CloseSession, GrantBudget, OpenSession, ReturnBudget, WriteOffBudget},
@@ -8,7 +8,7 @@ use crate::{
     guard::{Stop, StopScope},
     id::{PublicKey, SessionId, WaveIndex},
     node::{Budget, BudgetKey, PoolKey, Session, SessionStatus},
-    rejection::Rejection,
+    rejection::{AdmissionLimit, Field, Limit, Rejection, ValueFault},
     rollout::{Life, Rollout},
     state::State,
     tally::Arm,
@@ -28,16 +28,11 @@ pub(super) fn open_session(
     context: &Context,
 ) -> Decision {
     let OpenSession { region, address } = arguments;
-    if address.is_empty() || address.len() > ADDRESS_BYTES_MAX {
-        return Err(invalid(
-            "address",
-            format!("1 to {ADDRESS_BYTES_MAX} bytes"),
-        ));
-    }
+    check_text(Field::Address, address, ADDRESS_BYTES_MAX)?;
     let ended = state.derived.ended_sessions.len();
     let open = state.sessions().len().saturating_sub(ended);
-    check_limit("open sessions", open, state.config().limits.sessions_max)?;
-    let key = key.ok_or_else(|| invalid("signatures", "the session's key signs"))?;
+    check_limit(Limit::Sessions, open, state.config().limits.sessions_max)?;
+    let key = key.ok_or_else(|| invalid(Field::Signatures, ValueFault::NoSigner))?;
     let last = state.meta().last_session;
     Ok(vec![Event::SessionOpened(Session {
         id: SessionId(last.0.saturating_add(1)),
@@ -71,7 +66,7 @@ pub(super) fn close_session(
 ) -> Decision {
     let CloseSession { session, last } = arguments;
     if last.session != *session {
-        return Err(invalid("last.session", "the session that is closed"));
+        return Err(invalid(Field::LastSession, ValueFault::OtherSession));
     }
     let mut events = super::reports::report(state, last, context)?;
     events.push(Event::SessionClosed { session: *session });
@@ -86,12 +81,7 @@ pub(super) fn grant(state: &State, arguments: &GrantBudget, context: &Context) -
         wanted,
     } = arguments;
     open_one(state, *session)?;
-    if !(1..=WANTED_MAX).contains(wanted) {
-        return Err(invalid(
-            "wanted",
-            format!("1 to {WANTED_MAX}, not {wanted}"),
-        ));
-    }
+    check_range(Field::Wanted, *wanted, 1, WANTED_MAX)?;
     let rollout = super::rollouts::get(state, pool.rollout)?;
     check_admits(state, rollout, pool)?;
     let room = room(state, rollout, pool, context);
@@ -101,7 +91,7 @@ pub(super) fn grant(state: &State, arguments: &GrantBudget, context: &Context) -
             pool: pool.clone(),
             count: *wanted,
         }]),
-        Some((what, 0)) => Err(no_admissions(*what)),
+        Some((limit, 0)) => Err(no_admissions(*limit)),
         least => Ok(vec![Event::BudgetGranted {
             session: *session,
             pool: pool.clone(),
@@ -110,10 +100,8 @@ pub(super) fn grant(state: &State, arguments: &GrantBudget, context: &Context) -
     }
 }
 
-fn no_admissions(detail: impl Into<String>) -> Rejection {
-    Rejection::NoAdmissions {
-        detail: detail.into(),
-    }
+const fn no_admissions(limit: AdmissionLimit) -> Rejection {
+    Rejection::NoAdmissions { limit }
 }
 
 /// Whether a pool admits anybody at all, however few.
@@ -126,33 +114,27 @@ fn check_admits(state: &State, rollout: &Rollout, pool: &PoolKey) -> Result<(), 
     if !audience.matches(traits)
         || !(audience.channels.is_empty() || audience.channels.contains(channel))
     {
-        return Err(no_admissions("audience: the stratum is not in it"));
+        return Err(no_admissions(AdmissionLimit::NotInAudience));
     }
     if rollout
         .wave(pool.wave)
         .is_none_or(|(_, wave)| wave.opened.is_none())
     {
-        return Err(no_admissions("wave: it is not open"));
+        return Err(no_admissions(AdmissionLimit::WaveClosed));
     }
     if let Some(stop) = stop_of(state, pool.arm, traits) {
-        return Err(no_admissions(format!(
-            "stop: emergency stop {} is in force",
-            stop.id
-        )));
+        return Err(no_admissions(AdmissionLimit::Stopped { stop: stop.id }));
     }
+    let life = rollout.life.stage();
     match pool.arm {
-        Arm::Control => Err(invalid("pool.arm", "control is not offered anything")),
+        Arm::Control => Err(invalid(Field::PoolArm, ValueFault::Control)),
         Arm::Return if rollout.returns(variant) => Ok(()),
-        Arm::Return => Err(no_admissions(format!(
-            "wave: nobody goes back, the rollout is {}",
-            rollout.life.name()
-        ))),
-        Arm::Treatment if rollout.life != Life::Running => Err(no_admissions(format!(
-            "wave: the rollout is {}",
-            rollout.life.name()
-        ))),
+        Arm::Return => Err(no_admissions(AdmissionLimit::NotReturning { life })),
+        Arm::Treatment if rollout.life != Life::Running => {
+            Err(no_admissions(AdmissionLimit::NotRunning { life }))
+        }
         Arm::Treatment if rollout.excluded.contains_key(&variant) => {
-            Err(no_admissions("wave: the variant is excluded"))
+            Err(no_admissions(AdmissionLimit::Excluded))
         }
         Arm::Treatment => {
             let exact = Selector::exactly(traits);
@@ -184,15 +166,17 @@ pub(crate) fn room(
     rollout: &Rollout,
     pool: &PoolKey,
     context: &Context,
-) -> Vec<(&'static str, u64)> {
+) -> Vec<(AdmissionLimit, u64)> {
     let unresolved = waves_of(state, pool).fold(0_u64, |sum, (_, pool)| {
         sum.saturating_add(pool.unresolved())
     });
     let credit = stratum_credit(state, pool).saturating_sub(unresolved);
-    let mut room = vec![("credit", credit)];
+    let mut room = vec![(AdmissionLimit::Credit, credit)];
     if pool.arm == Arm::Treatment {
-        room.extend(cap_room(rollout, pool.wave).map(|cap| ("cap", cap)));
-        room.extend(pacing_room(rollout, pool.wave, context).map(|left| ("pacing", left)));
+        let cap = cap_room(rollout, pool.wave);
+        room.extend(cap.map(|cap| (AdmissionLimit::Cap, cap)));
+        let paced = pacing_room(rollout, pool.wave, context);
+        room.extend(paced.map(|left| (AdmissionLimit::Pacing, left)));
     }
     room
 }

@@ -1,5 +1,5 @@
 //! Decisions on membership, configuration and the state version.
-use super::{Decision, invalid};
+use super::{Decision, check_duration, check_range, invalid};
 use crate::{
     apply::Context,
     command::{ChangeMembership, RaiseStateVersion, SetClusterConfig},
@@ -7,7 +7,7 @@ use crate::{
     event::Event,
     id::{Millis, Ppm, StateVersion},
     key::{KeyStatus, Role},
-    rejection::Rejection,
+    rejection::{Field, MembershipFault, Rejection, ValueFault},
     release::SilenceHorizons,
     state::State,
 };
@@ -26,46 +26,47 @@ pub(super) fn change_membership(
     _context: &Context,
 ) -> Decision {
     let ChangeMembership { members } = arguments;
-    let refuse = |detail: String| Err(Rejection::BadMembership { detail });
+    let refuse = |fault| Err(Rejection::BadMembership { fault });
     if members.len() > MEMBERS_MAX {
-        return refuse(format!("{} members, at most {MEMBERS_MAX}", members.len()));
+        let (count, max) = (members.len() as u64, MEMBERS_MAX as u64);
+        return refuse(MembershipFault::TooMany { count, max });
     }
     if !members.is_sorted_by(|a, b| a.id < b.id) {
-        return refuse("members stand sorted by number, each number once".to_owned());
+        return refuse(MembershipFault::Unsorted);
     }
     if !members.iter().any(|member| member.voter) {
-        return refuse("nobody would vote".to_owned());
+        return refuse(MembershipFault::NoVoter);
     }
     let before = state.membership();
     let mut addresses = BTreeSet::new();
     let mut keys = BTreeSet::new();
     for member in members {
         let Member {
-            id,
+            id: node,
             address,
             region: _,
             voter: _,
             checkpoint_key,
         } = member;
-        let known = before.members.iter().any(|known| known.id == *id);
-        if !known && *id <= before.last_node {
-            return refuse(format!("number {id} was a node's that is gone"));
+        let node = *node;
+        let known = before.members.iter().any(|known| known.id == node);
+        if !known && node <= before.last_node {
+            return refuse(MembershipFault::NumberUsed { node });
         }
         if address.is_empty() || address.len() > ADDRESS_BYTES_MAX {
-            return refuse(format!(
-                "the address of node {id} has 1 to {ADDRESS_BYTES_MAX} bytes"
-            ));
+            let (bytes, max) = (address.len() as u64, ADDRESS_BYTES_MAX as u64);
+            return refuse(MembershipFault::AddressLength { node, bytes, max });
         }
         if !addresses.insert(address) {
-            return refuse(format!("address {address} stands twice"));
+            return refuse(MembershipFault::AddressTwice { node });
         }
-        if let Some(key) = checkpoint_key {
+        if let Some(key) = *checkpoint_key {
             let role = state.keys().role(Role::Checkpoint);
-            if role.and_then(|role| role.status(key)) != Some(KeyStatus::Trusted) {
-                return refuse(format!("{key} is no trusted checkpoint key"));
+            if role.and_then(|role| role.status(&key)) != Some(KeyStatus::Trusted) {
+                return refuse(MembershipFault::NoCheckpointKey { node, key });
             }
             if !keys.insert(key) {
-                return refuse(format!("checkpoint key {key} stands twice"));
+                return refuse(MembershipFault::KeyTwice { node, key });
             }
         }
     }
@@ -85,13 +86,20 @@ pub(super) fn set_config(
     let SetClusterConfig { config } = arguments;
     check_ranges(config)?;
     check_limits(state, &config.limits)?;
-    let shorter = |horizon: fn(&SilenceHorizons) -> Millis| {
-        horizon(&config.silence) < horizon(&state.config().silence)
-    };
-    let shrinks = shorter(|s| s.firmware) || shorter(|s| s.model) || shorter(|s| s.config);
-    if shrinks && let Some(rollout) = state.derived.live_rollouts.first() {
-        let detail = format!("may not shrink while rollout {rollout} is not final");
-        return Err(invalid("silence", detail));
+    let (before, after) = (&state.config().silence, &config.silence);
+    let horizons = [
+        (Field::SilenceFirmware, before.firmware, after.firmware),
+        (Field::SilenceModel, before.model, after.model),
+        (Field::SilenceConfig, before.config, after.config),
+    ];
+    let shorter = horizons
+        .into_iter()
+        .find_map(|(field, before, after)| (after < before).then_some(field));
+    if let Some(shorter) = shorter
+        && let Some(rollout) = state.derived.live_rollouts.first()
+    {
+        let fault = ValueFault::Promised { rollout: *rollout };
+        return Err(invalid(shorter, fault));
     }
     Ok(vec![Event::ClusterConfigSet(Box::new(ClusterConfig {
         revision: context.revision(),
@@ -119,28 +127,29 @@ fn check_ranges(config: &ClusterConfig) -> Result<(), Rejection> {
         model,
         config,
     } = silence;
-    in_range("lease", lease.0, SECOND, 60 * SECOND)?;
+    let lasts =
+        |field, value: &Millis, min, max| check_duration(field, *value, Millis(min), Millis(max));
+    lasts(Field::Lease, lease, SECOND, 60 * SECOND)?;
     // A clock may be off by a hundredth at least, and a lease must leave time to be of use.
-    in_range("drift_margin", drift_margin.0, lease.0 / 100, lease.0 / 2)?;
-    in_range("stale_max", stale_max.0, lease.0, 30 * DAY)?;
+    let (least, most) = (lease.0 / 100, lease.0 / 2);
+    lasts(Field::DriftMargin, drift_margin, least, most)?;
+    lasts(Field::StaleMax, stale_max, lease.0, 30 * DAY)?;
     for (field, horizon) in [
-        ("silence.firmware", firmware),
-        ("silence.model", model),
-        ("silence.config", config),
+        (Field::SilenceFirmware, firmware),
+        (Field::SilenceModel, model),
+        (Field::SilenceConfig, config),
     ] {
-        in_range(field, horizon.0, SECOND, 90 * DAY)?;
+        lasts(field, horizon, SECOND, 90 * DAY)?;
     }
-    in_range("report_interval", report_interval.0, 100, 600 * SECOND)?;
-    in_range("offer_ttl", offer_ttl.0, SECOND, 7 * DAY)?;
-    in_range("credit", *credit, 1, 1_000_000_000)?;
-    in_range(
-        "holdout",
-        u64::from(holdout.get()),
-        0,
-        u64::from(Ppm::ALL.get()) / 2,
-    )?;
-    in_range("poll_interval", poll_interval.0, SECOND, 7 * DAY)?;
-    in_range("root_interval", *root_interval, 1, 1 << 20)
+    lasts(Field::ReportInterval, report_interval, 100, 600 * SECOND)?;
+    lasts(Field::OfferTtl, offer_ttl, SECOND, 7 * DAY)?;
+    check_range(Field::Credit, *credit, 1, 1_000_000_000)?;
+    if *holdout > Ppm::HALF {
+        let (value, max) = (*holdout, Ppm::HALF);
+        return Err(invalid(Field::Holdout, ValueFault::Share { value, max }));
+    }
+    lasts(Field::PollInterval, poll_interval, SECOND, 7 * DAY)?;
+    check_range(Field::RootInterval, *root_interval, 1, 1 << 20)
 }
 
 /// Each limit is between what there is and a ceiling that keeps `apply` bounded.
@@ -170,59 +179,44 @@ fn check_limits(state: &State, limits: &Limits) -> Result<(), Rejection> {
         .max();
     for (field, limit, used, ceiling) in [
         (
-            "limits.releases_max",
+            Field::ReleasesMax,
             releases_max,
             state.releases().len(),
             1_000_000,
         ),
-        ("limits.rollouts_max", rollouts_max, live, 10_000),
+        (Field::RolloutsMax, rollouts_max, live, 10_000),
         (
-            "limits.waves_max",
+            Field::WavesMax,
             u32::from(waves_max),
             waves.unwrap_or(0),
             256,
         ),
         (
-            "limits.variants_max",
+            Field::VariantsMax,
             variants_max,
             state.variants().len(),
             1_000_000,
         ),
         (
-            "limits.sessions_max",
+            Field::SessionsMax,
             sessions_max,
             state.sessions().len(),
             65_536,
         ),
+        (Field::HoldsMax, holds_max, state.holds().len(), 10_000_000),
+        (Field::StopsMax, stops_max, state.stops().len(), 10_000),
         (
-            "limits.holds_max",
-            holds_max,
-            state.holds().len(),
-            10_000_000,
-        ),
-        ("limits.stops_max", stops_max, state.stops().len(), 10_000),
-        (
-            "limits.commands_max",
+            Field::CommandsMax,
             commands_max,
             state.spent().len(),
             1_000_000_000,
         ),
-        ("limits.scopes_max", scopes_max, scopes, 1_000_000),
-        ("limits.report_tallies_max", report_tallies_max, 0, 100_000),
+        (Field::ScopesMax, scopes_max, scopes, 1_000_000),
+        (Field::ReportTalliesMax, report_tallies_max, 0, 100_000),
     ] {
-        in_range(field, u64::from(limit), (used as u64).max(1), ceiling)?;
+        check_range(field, u64::from(limit), (used as u64).max(1), ceiling)?;
     }
     Ok(())
-}
-
-fn in_range(field: &str, value: u64, min: u64, max: u64) -> Result<(), Rejection> {
-    if (min..=max).contains(&value) {
-        return Ok(());
-    }
-    Err(invalid(
-        field,
-        format!("is {value}, {min} to {max} is accepted"),
-    ))
 }
 
 /// One step at a time. Whether this build knows the new rules is asked at the door, not here:

@@ -6,6 +6,7 @@ use crate::{
     event::Event,
     guard::{Baseline, Scope},
     id::Ppm,
+    rejection::Limit,
     rollout::Rollout,
     state::State,
     variant::Selector,
@@ -20,7 +21,7 @@ pub(crate) fn completed(state: &State, rollout: &Rollout, context: &Context) -> 
         .filter(|scope| !state.baselines().contains(scope));
     let after = state.baselines().len().saturating_add(added.count());
     let max = state.config().limits.scopes_max;
-    check_limit("baselines", after.saturating_sub(1), max)?;
+    check_limit(Limit::Baselines, after.saturating_sub(1), max)?;
     let set = baselines
         .into_iter()
         .map(|(scope, baseline)| Event::BaselineSet { scope, baseline });

@@ -1,5 +1,8 @@
 //! Decisions on floors, recovery images, stops, region policies and holds.
-use super::{Decision, check_limit, invalid};
+use super::{
+    Decision, check_limit, check_range, invalid,
+    spec::{check_freezes, check_windows},
+};
 use crate::{
     apply::Context,
     command::{
@@ -9,7 +12,7 @@ use crate::{
     floor::{self, Blocker},
     guard::{Floor, Hold, HoldKind, RecoveryImage, RegionPolicy, Stop},
     id::{ReleaseName, Revision, StopId},
-    rejection::Rejection,
+    rejection::{Field, Limit, Rejection, ValueFault},
     release::ReleaseStatus,
     state::State,
 };
@@ -35,7 +38,7 @@ pub(super) fn raise_floor(state: &State, arguments: &RaiseFloor, context: &Conte
     }
     if !state.floors().contains(scope) {
         let max = state.config().limits.scopes_max;
-        check_limit("floors", state.floors().len(), max)?;
+        check_limit(Limit::Floors, state.floors().len(), max)?;
     }
     let floor = Floor {
         security_version: *to,
@@ -91,7 +94,7 @@ pub(super) fn declare_recovery_image(
     )?;
     if !state.recovery_images().contains(scope) {
         let max = state.config().limits.scopes_max;
-        check_limit("recovery images", state.recovery_images().len(), max)?;
+        check_limit(Limit::RecoveryImages, state.recovery_images().len(), max)?;
     }
     Ok(vec![Event::RecoveryImageDeclared {
         scope: scope.clone(),
@@ -113,7 +116,7 @@ pub(super) fn emergency_stop(
         reason,
     } = arguments;
     let max = state.config().limits.stops_max;
-    check_limit("emergency stops", state.stops().len(), max)?;
+    check_limit(Limit::Stops, state.stops().len(), max)?;
     Ok(vec![Event::StopRaised(Stop {
         id: StopId(state.meta().last_stop.0.saturating_add(1)),
         scope: scope.clone(),
@@ -150,23 +153,13 @@ pub(super) fn set_region_policy(
         freezes,
         revision: Revision(_),
     } = policy;
-    if *battery_min_percent > 100 {
-        return Err(invalid("policy.battery_min_percent", "0 to 100"));
-    }
-    if maintenance.len() > RegionPolicy::WINDOWS_MAX || freezes.len() > RegionPolicy::WINDOWS_MAX {
-        let detail = format!("at most {} each", RegionPolicy::WINDOWS_MAX);
-        return Err(invalid("policy.maintenance, policy.freezes", detail));
-    }
-    if !maintenance.iter().all(|window| window.is_valid()) {
-        let detail = "days 1 to 127, opens at minute 0 to 1,439, for 1 to 1,440 minutes";
-        return Err(invalid("policy.maintenance", detail));
-    }
-    if !freezes.iter().all(|freeze| freeze.from < freeze.until) {
-        return Err(invalid("policy.freezes", "each ends after it begins"));
-    }
+    let battery = u64::from(*battery_min_percent);
+    check_range(Field::PolicyBattery, battery, 0, 100)?;
+    check_windows(Field::PolicyMaintenance, maintenance)?;
+    check_freezes(Field::PolicyFreezes, freezes)?;
     if !state.region_policies().contains(region) {
         let max = state.config().limits.scopes_max;
-        check_limit("region policies", state.region_policies().len(), max)?;
+        check_limit(Limit::RegionPolicies, state.region_policies().len(), max)?;
     }
     Ok(vec![Event::RegionPolicySet {
         region: region.clone(),
@@ -196,8 +189,8 @@ pub(super) fn set_hold(state: &State, arguments: &SetHold, context: &Context) ->
         return Ok(vec![Event::HoldReleased { key: key.clone() }]);
     };
     if *expires <= context.time {
-        let detail = format!("after log time {} ms", context.time);
-        return Err(invalid("expires", detail));
+        let now = context.time;
+        return Err(invalid(Field::Expires, ValueFault::Past { now }));
     }
     if let HoldKind::Pin(name) = kind
         && !state.releases().contains(name)
@@ -206,7 +199,7 @@ pub(super) fn set_hold(state: &State, arguments: &SetHold, context: &Context) ->
     }
     if !state.holds().contains(key) {
         let max = state.config().limits.holds_max;
-        check_limit("holds", state.holds().len(), max)?;
+        check_limit(Limit::Holds, state.holds().len(), max)?;
     }
     Ok(vec![Event::HoldSet {
         key: key.clone(),

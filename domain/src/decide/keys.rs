@@ -1,12 +1,12 @@
 //! Decisions on trusted keys.
-use super::{Decision, invalid};
+use super::{Decision, invalid, invalid_at};
 use crate::{
     apply::Context,
     command::{RevokeKey, RotateKeys},
     event::Event,
     id::{Epoch, ReleaseName},
     key::{KeyEntry, KeySet, KeyStatus, ProposedKey, ProposedRole, Role, RoleKeys},
-    rejection::Rejection,
+    rejection::{Field, Limit, Rejection, ValueFault},
     release::offerable_under,
     signature,
     state::State,
@@ -33,7 +33,7 @@ pub(super) fn rotate(state: &State, arguments: &RotateKeys, context: &Context) -
         });
     }
     if !roles.is_sorted_by(|a, b| a.role < b.role) {
-        return Err(invalid("roles", "stand sorted, each role once"));
+        return Err(invalid(Field::Roles, ValueFault::Unsorted));
     }
     for role in [Role::Root, Role::Release, Role::Operator] {
         if !roles.iter().any(|proposed| proposed.role == role) {
@@ -63,21 +63,18 @@ fn rotated_roles(
             entry.status = KeyStatus::Retired;
         }
     }
-    for ProposedRole {
-        role,
-        threshold,
-        keys,
-    } in proposed
-    {
+    for (at, proposed) in proposed.iter().enumerate() {
+        let ProposedRole {
+            role,
+            threshold,
+            keys,
+        } = proposed;
         let count = u16::try_from(keys.len()).unwrap_or(u16::MAX);
         if *threshold == 0 || *threshold > count {
             return Err(threshold_out_of_range(*role, *threshold, count));
         }
         if !keys.is_sorted_by_key(|proposed| proposed.key) {
-            return Err(invalid(
-                format!("keys of role {role}"),
-                "stand sorted by raw key",
-            ));
+            return Err(invalid_at(Field::RoleKeys, at, ValueFault::Unsorted));
         }
         for key in keys {
             trust(&mut roles, *role, key, epoch)?;
@@ -86,7 +83,7 @@ fn rotated_roles(
         keys.threshold = *threshold;
         if keys.keys.len() > KeySet::KEYS_MAX {
             return Err(Rejection::LimitReached {
-                what: format!("keys of role {role}, retired and revoked ones included"),
+                what: Limit::Keys { role: *role },
                 max: KeySet::KEYS_MAX as u64,
             });
         }
@@ -118,10 +115,8 @@ fn trust(
         }
         Some((_, entry)) => entry.since,
         None => {
-            signature::acceptable(key).map_err(|why| Rejection::UnacceptableKey {
-                key: *key,
-                detail: why.to_string(),
-            })?;
+            signature::acceptable(key)
+                .map_err(|fault| Rejection::UnacceptableKey { key: *key, fault })?;
             epoch
         }
     };
@@ -152,7 +147,7 @@ pub(super) fn revoke(state: &State, arguments: &RevokeKey, _context: &Context) -
     };
     let was = std::mem::replace(&mut entry.status, KeyStatus::Revoked);
     if was == KeyStatus::Revoked {
-        return Err(invalid("key", "is revoked already"));
+        return Err(invalid(Field::Key, ValueFault::RevokedBefore));
     }
     // Without a root quorum no epoch could ever begin again; any other role is mended by one.
     let too_few = keys.trusted() < usize::from(keys.threshold);

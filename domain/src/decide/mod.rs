@@ -17,8 +17,8 @@ use crate::{
     apply::{Context, Verified},
     command::Command,
     event::Event,
-    id::Revision,
-    rejection::Rejection,
+    id::{Millis, Revision},
+    rejection::{Field, Limit, Rejection, ValueFault},
     state::State,
 };
 
@@ -131,26 +131,58 @@ pub(crate) fn revision_of(state: &State, command: &Command) -> Result<Revision, 
 }
 
 fn changes_nothing_revised(command: &Command) -> Rejection {
-    let detail = format!("{} changes nothing that has one", command.name());
-    invalid("expected_revision", detail)
+    let kind = command.kind();
+    invalid(Field::ExpectedRevision, ValueFault::NoRevision { kind })
 }
 
 /// Refuses a value.
-pub(crate) fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Rejection {
-    Rejection::InvalidValue {
-        field: field.into(),
-        detail: detail.into(),
+pub(crate) fn invalid(field: Field, fault: ValueFault) -> Rejection {
+    let at = None;
+    Rejection::InvalidValue { field, at, fault }
+}
+
+/// Refuses a value in one member of a list.
+pub(crate) fn invalid_at(field: Field, at: usize, fault: ValueFault) -> Rejection {
+    // Every list that is looked through is far shorter.
+    let at = Some(u32::try_from(at).unwrap_or(u32::MAX));
+    Rejection::InvalidValue { field, at, fault }
+}
+
+/// Refuses a number outside its range.
+pub(crate) fn check_range(field: Field, value: u64, min: u64, max: u64) -> Result<(), Rejection> {
+    if (min..=max).contains(&value) {
+        return Ok(());
     }
+    Err(invalid(field, ValueFault::Range { value, min, max }))
+}
+
+/// Refuses a length of time outside its range.
+pub(crate) fn check_duration(
+    field: Field,
+    value: Millis,
+    min: Millis,
+    max: Millis,
+) -> Result<(), Rejection> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(invalid(field, ValueFault::Duration { value, min, max }))
+}
+
+/// Refuses a text that is empty or too long.
+pub(crate) fn check_text(field: Field, text: &str, max: usize) -> Result<(), Rejection> {
+    if (1..=max).contains(&text.len()) {
+        return Ok(());
+    }
+    let (value, max) = (text.len() as u64, max as u64);
+    Err(invalid(field, ValueFault::Bytes { value, min: 1, max }))
 }
 
 /// Refuses one more of what there may be at most `max` of.
-pub(crate) fn check_limit(what: &str, existing: usize, max: u32) -> Result<(), Rejection> {
+pub(crate) fn check_limit(what: Limit, existing: usize, max: u32) -> Result<(), Rejection> {
     let max = u64::from(max);
     if (existing as u64) < max {
         return Ok(());
     }
-    Err(Rejection::LimitReached {
-        what: what.to_owned(),
-        max,
-    })
+    Err(Rejection::LimitReached { what, max })
 }

@@ -3,11 +3,14 @@ use super::{Decision, check_limit, invalid};
 use crate::{
     apply::Context,
     canonical,
-    command::{AddReleaseSignatures, RegisterRelease, RegisterVariant, RevokeRelease, Signature},
+    command::{
+        AddReleaseSignatures, RegisterRelease, RegisterVariant, RevokeRelease, SIGNATURES_MAX,
+        Signature,
+    },
     event::Event,
     id::{PublicKey, SignatureBytes, VariantId},
     key::{KeyStatus, Role},
-    rejection::Rejection,
+    rejection::{Field, Limit, Rejection, SignatureFault, ValueFault},
     release::{
         MANIFEST_PAYLOAD_TYPE, Manifest, NotOfferable, Release, ReleaseStatus, offerable_under,
     },
@@ -22,26 +25,23 @@ pub(super) fn register(state: &State, arguments: &RegisterRelease, context: &Con
         manifest: manifest_bytes,
         signatures,
     } = arguments;
-    let manifest: Manifest =
-        canonical::decode(manifest_bytes).map_err(|why| invalid("manifest", why.to_string()))?;
+    let manifest: Manifest = canonical::decode(manifest_bytes)
+        .map_err(|_| invalid(Field::Manifest, ValueFault::NotCanonical))?;
     if manifest.origin != state.meta().origin {
-        let detail = format!(
-            "is {:?}, this is {:?}",
-            manifest.origin,
-            state.meta().origin
-        );
-        return Err(invalid("manifest.origin", detail));
+        let fault = ValueFault::OtherOrigin {
+            existing: state.meta().origin.clone(),
+            requested: manifest.origin,
+        };
+        return Err(invalid(Field::ManifestOrigin, fault));
     }
     if state.releases().contains(&manifest.name) {
         return Err(Rejection::ReleaseExists {
             name: manifest.name,
         });
     }
-    manifest
-        .check()
-        .map_err(|fault| invalid(format!("manifest.{}", fault.field), fault.detail))?;
+    manifest.check().map_err(Rejection::from)?;
     check_limit(
-        "releases",
+        Limit::Releases,
         state.releases().len(),
         state.config().limits.releases_max,
     )?;
@@ -83,7 +83,10 @@ pub(super) fn add_signatures(
         return Err(Rejection::ReleaseWithdrawn { name: name.clone() });
     }
     if signatures.is_empty() {
-        return Err(invalid("signatures", "at least one"));
+        let max = SIGNATURES_MAX as u64;
+        let (value, min) = (0, 1);
+        let fault = ValueFault::Range { value, min, max };
+        return Err(invalid(Field::Signatures, fault));
     }
     let known = &release.signatures;
     let signatures = accept_signatures(state, known, &release.manifest_bytes, signatures)?;
@@ -103,20 +106,15 @@ fn accept_signatures(
     let keys = state.keys().role(Role::Release);
     let mut accepted = BTreeMap::new();
     for Signature { key, signature } in signatures {
-        let refuse = |detail: &str| {
-            Err(Rejection::ReleaseSignatureRefused {
-                key: *key,
-                detail: detail.to_owned(),
-            })
-        };
+        let refuse = |fault| Err(Rejection::ReleaseSignatureRefused { key: *key, fault });
         match keys.and_then(|keys| keys.status(key)) {
             Some(KeyStatus::Trusted) => {}
-            Some(KeyStatus::Retired) => return refuse("the key is retired"),
-            Some(KeyStatus::Revoked) => return refuse("the key is revoked"),
-            None => return refuse("it is no release key"),
+            Some(KeyStatus::Retired) => return refuse(SignatureFault::Retired),
+            Some(KeyStatus::Revoked) => return refuse(SignatureFault::Revoked),
+            None => return refuse(SignatureFault::NoReleaseKey),
         }
         if known.contains_key(key) || accepted.insert(*key, *signature).is_some() {
-            return refuse("the key signs twice");
+            return refuse(SignatureFault::Twice);
         }
     }
     // The keys are known and distinct: no more verifications than there are release keys.
@@ -124,7 +122,7 @@ fn accept_signatures(
         verify(signature, MANIFEST_PAYLOAD_TYPE, manifest).map_err(|bad| {
             Rejection::ReleaseSignatureRefused {
                 key: bad.key,
-                detail: "it does not verify over the manifest".to_owned(),
+                fault: SignatureFault::DoesNotVerify,
             }
         })?;
     }
@@ -160,7 +158,7 @@ pub(super) fn register_variant(
         return Err(Rejection::VariantExists { variant: *variant });
     }
     check_limit(
-        "variants",
+        Limit::Variants,
         state.variants().len(),
         state.config().limits.variants_max,
     )?;

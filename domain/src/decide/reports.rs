@@ -2,7 +2,7 @@
 use super::{
     Decision,
     budgets::{budget_of, open_one},
-    heirs, invalid,
+    check_text, heirs, invalid,
 };
 use crate::{
     apply::Context,
@@ -11,7 +11,7 @@ use crate::{
     event::Event,
     id::SessionId,
     node::{Anchor, PoolKey},
-    rejection::Rejection,
+    rejection::{Field, Limit, Rejection, TallyFault, ValueFault},
     state::State,
     tally::{Arm, COUNT_MAX, Counts, LATENCY_BUCKETS, SessionTallyKey, TallyKey},
 };
@@ -47,12 +47,12 @@ pub(super) fn report(state: &State, report: &Report, context: &Context) -> Decis
     let max = state.config().limits.report_tallies_max;
     if tallies.len() as u64 > u64::from(max) {
         return Err(Rejection::LimitReached {
-            what: "tallies in one report".to_owned(),
+            what: Limit::ReportTallies,
             max: u64::from(max),
         });
     }
     if !tallies.is_sorted_by(|a, b| a.key < b.key) {
-        return Err(invalid("tallies", "sorted by key, each key once"));
+        return Err(invalid(Field::Tallies, ValueFault::Unsorted));
     }
     let mut exposed: BTreeMap<PoolKey, u64> = BTreeMap::new();
     let mut events = vec![Event::Reported {
@@ -81,15 +81,12 @@ pub(super) fn report(state: &State, report: &Report, context: &Context) -> Decis
 
 /// A journal only grows, and what it said stays said.
 fn check_anchor(before: Option<&Anchor>, anchor: &Anchor) -> Result<(), Rejection> {
-    if anchor.origin.is_empty() || anchor.origin.len() > ORIGIN_BYTES_MAX {
-        let detail = format!("1 to {ORIGIN_BYTES_MAX} bytes");
-        return Err(invalid("anchor.origin", detail));
-    }
+    check_text(Field::AnchorOrigin, &anchor.origin, ORIGIN_BYTES_MAX)?;
     let Some(before) = before else {
         return Ok(());
     };
     if anchor.origin != before.origin {
-        return Err(invalid("anchor.origin", "a session has one journal"));
+        return Err(invalid(Field::AnchorOrigin, ValueFault::OtherJournal));
     }
     if anchor.size < before.size {
         return Err(Rejection::AnchorGoesBack {
@@ -98,10 +95,7 @@ fn check_anchor(before: Option<&Anchor>, anchor: &Anchor) -> Result<(), Rejectio
         });
     }
     if anchor.size == before.size && anchor != before {
-        return Err(invalid(
-            "anchor.root",
-            "the journal of this size had another",
-        ));
+        return Err(invalid(Field::AnchorRoot, ValueFault::OtherRoot));
     }
     Ok(())
 }
@@ -122,13 +116,14 @@ fn check_tally(
     counts: &Counts,
     context: &Context,
 ) -> Result<Option<Said>, Rejection> {
-    let refused = |detail: &str| Rejection::TallyInconsistent {
+    let refused = |fault| Rejection::TallyInconsistent {
         rollout: key.rollout,
-        detail: detail.to_owned(),
+        fault,
     };
-    if let Some(detail) = does_not_add_up(counts) {
-        return Err(refused(detail));
+    if let Some(fault) = does_not_add_up(counts) {
+        return Err(refused(fault));
     }
+    let wave = key.wave;
     let Some(rollout) = state.rollouts().get(&key.rollout) else {
         if key.rollout <= state.meta().last_rollout {
             return Ok(None);
@@ -141,17 +136,17 @@ fn check_tally(
         return Ok(None);
     }
     match rollout.wave(key.wave) {
-        None => return Err(refused("there is no such wave")),
-        Some((_, wave)) if wave.opened.is_none() && key.arm != Arm::Control => {
-            return Err(refused("the wave is not open"));
+        None => return Err(refused(TallyFault::UnknownWave { wave })),
+        Some((_, state)) if state.opened.is_none() && key.arm != Arm::Control => {
+            return Err(refused(TallyFault::WaveClosed { wave }));
         }
         Some(_) => {}
     }
     if !state.variants().contains(&key.stratum.variant) {
-        return Err(refused("there is no such variant"));
+        return Err(refused(TallyFault::UnknownVariant));
     }
     if key.cohort.0 > context.time.cohort().0.saturating_add(1) {
-        return Err(refused("the cohort lies in the future"));
+        return Err(refused(TallyFault::FutureCohort));
     }
     if !state.cohorts().contains(key) && is_mature(state, key, context) {
         return Ok(None);
@@ -163,14 +158,14 @@ fn check_tally(
     let before = state.tallies().get(&own).map(|row| row.counts.clone());
     let before = before.unwrap_or_default();
     if !counts.is_at_least(&before) {
-        return Err(refused("a counter falls"));
+        return Err(refused(TallyFault::Falls));
     }
     let counts = heirs::without_strangers(state, session, key, counts, &before);
     let more = counts.minus(&before);
     Ok(Some(Said { counts, more }))
 }
 
-fn does_not_add_up(counts: &Counts) -> Option<&'static str> {
+fn does_not_add_up(counts: &Counts) -> Option<TallyFault> {
     let Counts {
         exposed,
         downloaded,
@@ -189,20 +184,24 @@ fn does_not_add_up(counts: &Counts) -> Option<&'static str> {
         .into_iter()
         .chain(latency)
         .max();
-    if greatest.is_some_and(|greatest| *greatest > COUNT_MAX) {
-        return Some("a counter is beyond 2^52");
+    if let Some(value) = greatest.copied().filter(|greatest| *greatest > COUNT_MAX) {
+        let max = COUNT_MAX;
+        return Some(TallyFault::TooGreat { value, max });
     }
     if *silent != 0 {
-        return Some("silence is derived, never reported");
+        return Some(TallyFault::Silence);
     }
     if downloaded > exposed || installed > exposed {
-        return Some("more steps than exposures");
+        return Some(TallyFault::StepsBeyondExposures);
     }
     if errors > operations || correct > predictions {
-        return Some("a part is greater than its whole");
+        return Some(TallyFault::PartBeyondWhole);
     }
     if !latency.is_empty() && latency.len() != LATENCY_BUCKETS {
-        return Some("the latency histogram has another number of buckets");
+        return Some(TallyFault::Buckets {
+            found: latency.len() as u64,
+            needed: LATENCY_BUCKETS as u64,
+        });
     }
     None
 }

@@ -3,7 +3,7 @@ use super::barriers;
 use crate::{
     baseline::{baseline_of, baselines},
     id::ReleaseName,
-    rejection::Rejection,
+    rejection::{Limit, Rejection, TargetFault},
     release::Release,
     rollout::{Audience, RollbackPlan, RollbackRule, RollbackTarget, RolloutSpec},
     state::State,
@@ -26,7 +26,7 @@ pub(super) fn plan(
     };
     if targets.len() > RULES_MAX {
         return Err(Rejection::LimitReached {
-            what: "rules of a rollback plan: name one target, or a narrower audience".to_owned(),
+            what: Limit::RollbackRules,
             max: RULES_MAX as u64,
         });
     }
@@ -38,10 +38,10 @@ pub(super) fn plan(
     Ok(plan)
 }
 
-fn refused(target: &ReleaseName, detail: impl Into<String>) -> Rejection {
+fn refused(target: &ReleaseName, fault: TargetFault) -> Rejection {
     Rejection::BadRollbackTarget {
         release: target.clone(),
-        detail: detail.into(),
+        fault,
     }
 }
 
@@ -53,16 +53,16 @@ fn to_release(
 ) -> Result<Vec<RollbackRule>, Rejection> {
     let target = barriers::offerable_release(state, name)?;
     if target.manifest.component != release.manifest.component {
-        let detail = format!("it is of component {}", target.manifest.component);
-        return Err(refused(name, detail));
+        let component = target.manifest.component.clone();
+        return Err(refused(name, TargetFault::OtherComponent { component }));
     }
     if name == release.name() {
-        return Err(refused(name, "it is the release of the rollout itself"));
+        return Err(refused(name, TargetFault::SameRelease));
     }
     let mut members = members(state, audience);
     if let Some(variant) = members.find(|v| target.payload_for(&v.traits).is_none()) {
-        let detail = format!("it has no payload for variant {}", variant.traits);
-        return Err(refused(name, detail));
+        let traits = variant.traits.clone();
+        return Err(refused(name, TargetFault::NoPayload { traits }));
     }
     let rule = |selector: &Selector| RollbackRule {
         selector: selector.clone(),
@@ -113,10 +113,7 @@ fn to_baselines(
     }
     check_covered(state, audience, &rules)?;
     match rules.iter().find(|rule| rule.release == *release.name()) {
-        Some(rule) => Err(refused(
-            &rule.release,
-            "the baseline is the release of the rollout itself: name a target",
-        )),
+        Some(rule) => Err(refused(&rule.release, TargetFault::SameAsBaseline)),
         None => Ok(rules),
     }
 }

@@ -10,26 +10,31 @@ use crate::{
     },
     event::Event,
     id::{LogTime, RolloutId, WaveIndex},
-    rejection::Rejection,
-    rollout::{ExclusionCause, HaltBar, HaltCause, Life, Rollout},
+    rejection::{Field, Limit, Rejection, ValueFault},
+    rollout::{ExclusionCause, HaltBar, HaltCause, Life, LifeStage as Stage, Rollout},
     state::State,
     wave::{OpenedBy, Opening, WaveState},
 };
 use std::collections::BTreeMap;
 
+/// Where a rollout can still be changed: neither over, nor on its way back.
+pub(super) const OPEN_TO_CHANGE: &[Stage] = &[
+    Stage::Draft,
+    Stage::Approved,
+    Stage::Running,
+    Stage::Paused,
+    Stage::Halted,
+];
+
 pub(super) fn create(state: &State, arguments: &CreateRollout, context: &Context) -> Decision {
     let CreateRollout { spec } = arguments;
     let limits = &state.config().limits;
     check_limit(
-        "rollouts that are not over",
+        Limit::Rollouts,
         state.derived.live_rollouts.len(),
         limits.rollouts_max,
     )?;
-    check_limit(
-        "bars of halted rollouts",
-        state.bars().len(),
-        limits.scopes_max,
-    )?;
+    check_limit(Limit::Bars, state.bars().len(), limits.scopes_max)?;
     let release = barriers::offerable_release(state, &spec.release)?;
     spec::check(state, spec, release)?;
     barriers::check_floors(state, release, &spec.audience)?;
@@ -61,13 +66,13 @@ pub(super) fn get(state: &State, id: RolloutId) -> Result<&Rollout, Rejection> {
     rollout.ok_or(Rejection::UnknownRollout { rollout: id })
 }
 
-/// Refuses what a rollout's life does not allow.
-pub(super) fn wrong_life(rollout: &Rollout, requested: &str, needed: &str) -> Rejection {
+/// Refuses what a rollout's life does not allow to a kind of command.
+pub(super) fn wrong_life(rollout: &Rollout, requested: u16, needed: &[Stage]) -> Rejection {
     Rejection::WrongLife {
         rollout: rollout.id,
-        existing: rollout.life.name().to_owned(),
-        requested: requested.to_owned(),
-        needed: needed.to_owned(),
+        existing: rollout.life.stage(),
+        requested,
+        needed: needed.to_vec(),
     }
 }
 
@@ -75,7 +80,7 @@ pub(super) fn approve(state: &State, arguments: &ApproveRollout, _: &Context) ->
     let ApproveRollout { rollout: id } = arguments;
     let rollout = get(state, *id)?;
     if rollout.life != Life::Draft {
-        return Err(wrong_life(rollout, "ApproveRollout", "draft"));
+        return Err(wrong_life(rollout, ApproveRollout::KIND, &[Stage::Draft]));
     }
     Ok(vec![Event::RolloutApproved { rollout: *id }])
 }
@@ -83,7 +88,7 @@ pub(super) fn approve(state: &State, arguments: &ApproveRollout, _: &Context) ->
 pub(super) fn start(state: &State, arguments: &StartRollout, context: &Context) -> Decision {
     let rollout = get(state, arguments.rollout)?;
     if rollout.life != Life::Approved {
-        return Err(wrong_life(rollout, "StartRollout", "approved"));
+        return Err(wrong_life(rollout, StartRollout::KIND, &[Stage::Approved]));
     }
     begin(state, rollout, context)
 }
@@ -93,8 +98,8 @@ pub(crate) fn begin(state: &State, rollout: &Rollout, context: &Context) -> Deci
     if let Some(start_at) = rollout.spec.start_at
         && context.time < start_at
     {
-        let detail = format!("not before {start_at} ms, log time is {} ms", context.time);
-        return Err(invalid("start_at", detail));
+        let (from, now) = (start_at, context.time);
+        return Err(invalid(Field::StartAt, ValueFault::TooEarly { from, now }));
     }
     barriers::check_all(state, rollout)?;
     let release = barriers::offerable_release(state, &rollout.spec.release)?;
@@ -133,7 +138,7 @@ pub(super) fn advance(state: &State, arguments: &AdvanceWave, context: &Context)
     } = arguments;
     let rollout = get(state, *id)?;
     if rollout.life != Life::Running {
-        return Err(wrong_life(rollout, "AdvanceWave", "running"));
+        return Err(wrong_life(rollout, AdvanceWave::KIND, &[Stage::Running]));
     }
     let existing = rollout.current_wave();
     if existing != Some(*wave) {
@@ -155,7 +160,7 @@ pub(super) fn advance(state: &State, arguments: &AdvanceWave, context: &Context)
         .wave(*wave)
         .is_some_and(|(_, state)| state.overridden);
     if before && opened.is_none() {
-        return Err(invalid("wave", "its gate was overridden before"));
+        return Err(invalid(Field::Wave, ValueFault::OverriddenBefore));
     }
     Ok(std::iter::once(overridden).chain(opened).collect())
 }
@@ -167,7 +172,7 @@ pub(super) fn pause(state: &State, arguments: &PauseRollout, _: &Context) -> Dec
     } = arguments;
     let rollout = get(state, *id)?;
     if rollout.life != Life::Running {
-        return Err(wrong_life(rollout, "PauseRollout", "running"));
+        return Err(wrong_life(rollout, PauseRollout::KIND, &[Stage::Running]));
     }
     Ok(vec![Event::RolloutPaused {
         rollout: *id,
@@ -207,8 +212,8 @@ pub(super) fn resume(state: &State, arguments: &ResumeRollout, context: &Context
         | Life::RolledBack { .. }
         | Life::Superseded { .. }
         | Life::Completed { .. } => {
-            let needed = "paused, or halted and not rolling back";
-            Err(wrong_life(rollout, "ResumeRollout", needed))
+            let needed = &[Stage::Paused, Stage::Halted];
+            Err(wrong_life(rollout, ResumeRollout::KIND, needed))
         }
     }
 }
@@ -237,8 +242,13 @@ pub(super) fn halt(state: &State, arguments: &HaltRollout, context: &Context) ->
         | Life::RolledBack { .. }
         | Life::Superseded { .. }
         | Life::Completed { .. } => {
-            let needed = "approved, running, paused or rolling back";
-            Err(wrong_life(rollout, "HaltRollout", needed))
+            let needed = &[
+                Stage::Approved,
+                Stage::Running,
+                Stage::Paused,
+                Stage::RollingBack,
+            ];
+            Err(wrong_life(rollout, HaltRollout::KIND, needed))
         }
     }
 }
@@ -276,7 +286,8 @@ pub(super) fn roll_back(state: &State, arguments: &RollBack, context: &Context) 
         | Life::RolledBack { .. }
         | Life::Superseded { .. }
         | Life::Completed { .. } => {
-            return Err(wrong_life(rollout, "RollBack", "running, paused or halted"));
+            let needed = &[Stage::Running, Stage::Paused, Stage::Halted];
+            return Err(wrong_life(rollout, RollBack::KIND, needed));
         }
     };
     check_return(state, rollout)?;
@@ -307,11 +318,8 @@ pub(super) fn complete(state: &State, arguments: &CompleteRollout, context: &Con
         | Life::RolledBack { .. }
         | Life::Superseded { .. }
         | Life::Completed { .. } => {
-            return Err(wrong_life(
-                rollout,
-                "CompleteRollout",
-                "running or rolling back",
-            ));
+            let needed = &[Stage::Running, Stage::RollingBack];
+            return Err(wrong_life(rollout, CompleteRollout::KIND, needed));
         }
     }
     let last = rollout.waves.len().saturating_sub(1);
@@ -341,17 +349,16 @@ pub(super) fn exclude(state: &State, arguments: &ExcludeVariant, _: &Context) ->
         | Life::RolledBack { .. }
         | Life::Superseded { .. }
         | Life::Completed { .. } => {
-            let needed = "draft, approved, running, paused or halted";
-            return Err(wrong_life(rollout, "ExcludeVariant", needed));
+            return Err(wrong_life(rollout, ExcludeVariant::KIND, OPEN_TO_CHANGE));
         }
     }
     let known = state.variants().get(variant);
     let known = known.ok_or(Rejection::UnknownVariant { variant: *variant })?;
     if !rollout.spec.audience.matches(&known.traits) {
-        return Err(invalid("variant", "it is not in the audience"));
+        return Err(invalid(Field::Variant, ValueFault::NotInAudience));
     }
     if rollout.excluded.contains_key(variant) {
-        return Err(invalid("variant", "it is excluded already"));
+        return Err(invalid(Field::Variant, ValueFault::ExcludedBefore));
     }
     Ok(vec![Event::VariantExcluded {
         rollout: *id,
@@ -376,12 +383,12 @@ pub(super) fn expedite(state: &State, arguments: &ExpediteRollout, _: &Context) 
         | Life::RolledBack { .. }
         | Life::Superseded { .. }
         | Life::Completed { .. } => {
-            let needed = "approved, running or paused";
-            return Err(wrong_life(rollout, "ExpediteRollout", needed));
+            let needed = &[Stage::Approved, Stage::Running, Stage::Paused];
+            return Err(wrong_life(rollout, ExpediteRollout::KIND, needed));
         }
     }
     if rollout.expedited {
-        return Err(invalid("rollout", "it is expedited already"));
+        return Err(invalid(Field::Rollout, ValueFault::ExpeditedBefore));
     }
     Ok(vec![Event::RolloutExpedited {
         rollout: *id,

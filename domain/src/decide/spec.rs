@@ -1,13 +1,16 @@
 //! What a rollout's spec may say: every range, and what its waves owe each other.
-use super::invalid;
+use super::{check_duration, check_range, invalid, invalid_at};
 use crate::{
     guard::RegionPolicy,
     id::{Millis, Ppm},
-    rejection::Rejection,
+    rejection::{Field, Rejection, ValueFault},
     release::Release,
-    rollout::{Audience, OnStale, RetryPolicy, RollbackSpec, RollbackTarget, RolloutSpec},
+    rollout::{
+        Audience, Freeze, MaintenanceWindow, OnStale, RetryPolicy, RollbackSpec, RollbackTarget,
+        RolloutSpec,
+    },
     state::State,
-    wave::{Criteria, WaveSpec},
+    wave::{Pacing, WaveSpec},
 };
 use std::collections::BTreeSet;
 
@@ -20,11 +23,11 @@ const OFFER_MAX: Millis = Millis(30 * DAY);
 /// Longest time between two judgements of a gate.
 const HEALTH_CHECK_MAX: Millis = Millis(DAY);
 /// Most channels that an audience may name.
-const CHANNELS_MAX: usize = 64;
+const CHANNELS_MAX: u64 = 64;
 /// Most devices that a cap, a credit or a sample may count.
 const DEVICES_MAX: u64 = 1 << 40;
 /// Largest share that may be kept as control.
-const CONTROL_MAX: u32 = 500_000;
+const CONTROL_MAX: Ppm = Ppm::HALF;
 
 /// Checks what a spec says, as far as it says it of itself and of its release.
 pub(super) fn check(state: &State, spec: &RolloutSpec, release: &Release) -> Result<(), Rejection> {
@@ -52,35 +55,46 @@ pub(super) fn check(state: &State, spec: &RolloutSpec, release: &Release) -> Res
     check_audience(audience)?;
     check_waves(state, waves)?;
     check_rollback(rollback)?;
-    if control.get() > CONTROL_MAX {
-        return Err(invalid("control", "at most 50 %"));
+    if *control > CONTROL_MAX {
+        let (value, max) = (*control, CONTROL_MAX);
+        return Err(invalid(Field::Control, ValueFault::Share { value, max }));
     }
     if *on_stale == OnStale::Continue && !release.manifest.critical_security {
-        let detail = "only a release that is marked critical_security goes on while stale";
-        return Err(invalid("on_stale", detail));
+        return Err(invalid(Field::OnStale, ValueFault::NotCritical));
     }
-    between("offer_ttl", *offer_ttl, Millis(SECOND), OFFER_MAX)?;
+    check_duration(Field::OfferTtl, *offer_ttl, Millis(SECOND), OFFER_MAX)?;
     let RetryPolicy { attempts, backoff } = retry;
-    count("retry.attempts", u64::from(*attempts), 100)?;
-    between("retry.backoff", *backoff, Millis(0), OFFER_MAX)?;
-    count("sample_min", *sample_min, DEVICES_MAX)?;
-    count("credit", *credit, DEVICES_MAX)?;
-    let most = RegionPolicy::WINDOWS_MAX;
-    if maintenance.len() > most || freezes.len() > most {
-        return Err(invalid(
-            "maintenance, freezes",
-            format!("at most {most} each"),
-        ));
-    }
-    if !maintenance.iter().all(|window| window.is_valid()) {
-        let detail = "days 1 to 127, opens at minute 0 to 1,439, for 1 to 1,440 minutes";
-        return Err(invalid("maintenance", detail));
-    }
-    if !freezes.iter().all(|freeze| freeze.from < freeze.until) {
-        return Err(invalid("freezes", "each ends after it begins"));
-    }
+    check_range(Field::RetryAttempts, u64::from(*attempts), 1, 100)?;
+    check_duration(Field::RetryBackoff, *backoff, Millis(0), OFFER_MAX)?;
+    check_range(Field::SampleMin, *sample_min, 1, DEVICES_MAX)?;
+    check_range(Field::Credit, *credit, 1, DEVICES_MAX)?;
+    check_windows(Field::Maintenance, maintenance)?;
+    check_freezes(Field::Freezes, freezes)?;
     match complete_after {
-        Some(after) => between("complete_after", *after, Millis(0), LENGTH_MAX),
+        Some(after) => check_duration(Field::CompleteAfter, *after, Millis(0), LENGTH_MAX),
+        None => Ok(()),
+    }
+}
+
+/// Maintenance windows, of a rollout or of a region.
+pub(super) fn check_windows(field: Field, windows: &[MaintenanceWindow]) -> Result<(), Rejection> {
+    let max = RegionPolicy::WINDOWS_MAX as u64;
+    check_range(field, windows.len() as u64, 0, max)?;
+    match windows.iter().position(|window| !window.is_valid()) {
+        Some(at) => Err(invalid_at(field, at, ValueFault::Window)),
+        None => Ok(()),
+    }
+}
+
+/// Freezes, of a rollout or of a region.
+pub(super) fn check_freezes(field: Field, freezes: &[Freeze]) -> Result<(), Rejection> {
+    let max = RegionPolicy::WINDOWS_MAX as u64;
+    check_range(field, freezes.len() as u64, 0, max)?;
+    match freezes
+        .iter()
+        .position(|freeze| freeze.from >= freeze.until)
+    {
+        Some(at) => Err(invalid_at(field, at, ValueFault::Freeze)),
         None => Ok(()),
     }
 }
@@ -91,15 +105,14 @@ fn check_audience(audience: &Audience) -> Result<(), Rejection> {
         channels,
         from_versions: _,
     } = audience;
-    if selectors.is_empty() || selectors.len() > Audience::SELECTORS_MAX {
-        let detail = format!("1 to {} selectors", Audience::SELECTORS_MAX);
-        return Err(invalid("audience.selectors", detail));
-    }
-    if channels.len() > CHANNELS_MAX {
-        let detail = format!("at most {CHANNELS_MAX} channels");
-        return Err(invalid("audience.channels", detail));
-    }
-    Ok(())
+    let (count, max) = (selectors.len() as u64, Audience::SELECTORS_MAX as u64);
+    check_range(Field::AudienceSelectors, count, 1, max)?;
+    check_range(
+        Field::AudienceChannels,
+        channels.len() as u64,
+        0,
+        CHANNELS_MAX,
+    )
 }
 
 fn check_rollback(rollback: &RollbackSpec) -> Result<(), Rejection> {
@@ -109,12 +122,10 @@ fn check_rollback(rollback: &RollbackSpec) -> Result<(), Rejection> {
         target,
     } = rollback;
     if *auto && *target == RollbackTarget::FixForwardOnly {
-        let detail = "an automatic rollback needs somewhere to go: not fix_forward_only";
-        return Err(invalid("rollback.auto", detail));
+        return Err(invalid(Field::RollbackAuto, ValueFault::NowhereToGo));
     }
-    let field = "rollback.health_check_interval";
-    between(
-        field,
+    check_duration(
+        Field::HealthCheckInterval,
         *health_check_interval,
         Millis(SECOND),
         HEALTH_CHECK_MAX,
@@ -123,35 +134,24 @@ fn check_rollback(rollback: &RollbackSpec) -> Result<(), Rejection> {
 
 /// WAVE-2 and WAVE-3 begin here: targets and caps never fall, so that whoever is in stays in.
 fn check_waves(state: &State, waves: &[WaveSpec]) -> Result<(), Rejection> {
-    let most = usize::from(state.config().limits.waves_max);
-    if waves.is_empty() || waves.len() > most {
-        return Err(invalid("waves", format!("1 to {most} waves")));
-    }
+    let max = u64::from(state.config().limits.waves_max);
+    check_range(Field::Waves, waves.len() as u64, 1, max)?;
     let mut names = BTreeSet::new();
     let mut target = Ppm::ZERO;
     let mut cap: Option<u64> = None;
     for (at, wave) in waves.iter().enumerate() {
-        check_wave(wave, &format!("waves[{at}]"))?;
+        check_wave(wave, at)?;
         if !names.insert(&wave.name) {
-            let detail = format!("{} stands twice", wave.name);
-            return Err(invalid(format!("waves[{at}].name"), detail));
+            return Err(invalid_at(Field::WaveName, at, ValueFault::Twice));
         }
         if wave.target < target {
-            let detail = format!(
-                "{} falls below the {target} of the wave before",
-                wave.target
-            );
-            return Err(invalid(format!("waves[{at}].target"), detail));
+            let (value, before) = (wave.target, target);
+            let fault = ValueFault::TargetFalls { value, before };
+            return Err(invalid_at(Field::WaveTarget, at, fault));
         }
-        if at > 0
-            && falls(
-                waves.get(at.saturating_sub(1)).and_then(|w| w.cap),
-                wave.cap,
-                cap,
-            )
-        {
-            let detail = "falls below the cap of a wave before";
-            return Err(invalid(format!("waves[{at}].cap"), detail));
+        if at > 0 {
+            let before = waves.get(at.saturating_sub(1)).and_then(|w| w.cap);
+            check_cap(at, before, wave.cap, cap)?;
         }
         target = wave.target;
         cap = wave.cap.or(cap);
@@ -159,16 +159,25 @@ fn check_waves(state: &State, waves: &[WaveSpec]) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Whether a cap falls: below the greatest before it, or to a number after a wave without one.
-fn falls(before: Option<u64>, own: Option<u64>, greatest: Option<u64>) -> bool {
-    match (before, own) {
-        (_, None) => false,
-        (None, Some(_)) => true,
-        (Some(before), Some(own)) => own < before.max(greatest.unwrap_or(0)),
+/// Refuses a cap that falls: below the greatest before it, or to a number after a wave without one.
+fn check_cap(
+    at: usize,
+    before: Option<u64>,
+    own: Option<u64>,
+    greatest: Option<u64>,
+) -> Result<(), Rejection> {
+    let Some(value) = own else {
+        return Ok(());
+    };
+    let before = before.map(|before| before.max(greatest.unwrap_or(0)));
+    if before.is_some_and(|before| value >= before) {
+        return Ok(());
     }
+    let fault = ValueFault::CapFalls { value, before };
+    Err(invalid_at(Field::WaveCap, at, fault))
 }
 
-fn check_wave(wave: &WaveSpec, field: &str) -> Result<(), Rejection> {
+fn check_wave(wave: &WaveSpec, at: usize) -> Result<(), Rejection> {
     let WaveSpec {
         name: _,
         target,
@@ -179,46 +188,30 @@ fn check_wave(wave: &WaveSpec, field: &str) -> Result<(), Rejection> {
         ring,
     } = wave;
     if *target == Ppm::ZERO && ring.is_none() {
-        let detail = "above 0 %, or with a ring: otherwise nobody is in the wave";
-        return Err(invalid(format!("{field}.target"), detail));
+        return Err(invalid_at(Field::WaveTarget, at, ValueFault::Nobody));
     }
+    let count = |field, value, max| {
+        let range = ValueFault::Range { value, min: 1, max };
+        let fits = (1..=max).contains(&value);
+        fits.then_some(()).ok_or(invalid_at(field, at, range))
+    };
     if let Some(cap) = cap {
-        count(&format!("{field}.cap"), *cap, DEVICES_MAX)?;
+        count(Field::WaveCap, *cap, DEVICES_MAX)?;
     }
-    between(&format!("{field}.soak"), *soak, Millis(0), LENGTH_MAX)?;
-    if let Some(Criteria {
-        accuracy_drop_max: _,
-        error_rate_max: _,
-        latency_p99_max_ms: Some(0),
-        failure_rate_max: _,
-    }) = criteria
+    if *soak > LENGTH_MAX {
+        let (value, min, max) = (*soak, Millis(0), LENGTH_MAX);
+        let fault = ValueFault::Duration { value, min, max };
+        return Err(invalid_at(Field::WaveSoak, at, fault));
+    }
+    let criteria = criteria.as_ref();
+    if let Some(latency) = criteria.and_then(|criteria| criteria.latency_p99_max_ms) {
+        count(Field::WaveLatency, u64::from(latency), u64::from(u32::MAX))?;
+    }
+    if let Some(Pacing {
+        admissions_per_hour,
+    }) = pacing
     {
-        let detail = "at least 1 ms";
-        return Err(invalid(
-            format!("{field}.criteria.latency_p99_max_ms"),
-            detail,
-        ));
+        count(Field::WavePacing, *admissions_per_hour, DEVICES_MAX)?;
     }
-    match pacing {
-        Some(pacing) => count(
-            &format!("{field}.pacing.admissions_per_hour"),
-            pacing.admissions_per_hour,
-            DEVICES_MAX,
-        ),
-        None => Ok(()),
-    }
-}
-
-fn between(field: &str, value: Millis, min: Millis, max: Millis) -> Result<(), Rejection> {
-    if (min..=max).contains(&value) {
-        return Ok(());
-    }
-    Err(invalid(field, format!("{min} to {max} ms, not {value}")))
-}
-
-fn count(field: &str, value: u64, max: u64) -> Result<(), Rejection> {
-    if (1..=max).contains(&value) {
-        return Ok(());
-    }
-    Err(invalid(field, format!("1 to {max}, not {value}")))
+    Ok(())
 }

@@ -2,7 +2,7 @@
 use crate::{
     gate::Missing,
     id::{LogTime, Millis, StopId, VariantId, WaveIndex},
-    rejection::Rejection,
+    rejection::{AdmissionLimit, Rejection},
     rollout::HaltCause,
     tally::Stratum,
     wave::Breach,
@@ -118,8 +118,8 @@ pub enum Wait {
     NoRoom {
         /// Which.
         stratum: Stratum,
-        /// What binds: `cap`, `credit` or `pacing`.
-        what: &'static str,
+        /// What binds.
+        what: AdmissionLimit,
     },
     /// A stratum under an emergency stop.
     StratumStopped {

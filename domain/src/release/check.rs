@@ -1,25 +1,51 @@
 //! Whether a manifest makes sense. Its signatures are another matter.
 use super::{Delta, Manifest, Payload, Requirement};
-use crate::variant::Selector;
-use std::collections::BTreeSet;
+use crate::{
+    rejection::{Field, Rejection, ValueFault},
+    variant::Selector,
+};
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 /// What is wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {detail}")]
+#[error("{}: {fault}", .field.place(*.at).trim_start_matches("manifest."))]
 pub struct ManifestFault {
-    /// The field, as a path.
-    pub field: String,
+    /// The field.
+    pub field: Field,
+    /// Of which payload or requirement, counted from 0.
+    pub at: Option<u32>,
     /// What is wrong, with what is accepted.
-    pub detail: String,
+    pub fault: ValueFault,
+}
+
+impl From<ManifestFault> for Rejection {
+    fn from(ManifestFault { field, at, fault }: ManifestFault) -> Self {
+        Self::InvalidValue { field, at, fault }
+    }
 }
 
 impl ManifestFault {
-    fn new(field: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            detail: detail.into(),
-        }
+    const fn new(field: Field, at: Option<u32>, fault: ValueFault) -> Self {
+        Self { field, at, fault }
     }
+}
+
+/// Refuses a number that is not accepted.
+fn check_range(
+    field: Field,
+    at: Option<u32>,
+    value: usize,
+    accepted: RangeInclusive<usize>,
+) -> Result<(), ManifestFault> {
+    if accepted.contains(&value) {
+        return Ok(());
+    }
+    let fault = ValueFault::Range {
+        value: value as u64,
+        min: *accepted.start() as u64,
+        max: *accepted.end() as u64,
+    };
+    Err(ManifestFault::new(field, at, fault))
 }
 
 impl Manifest {
@@ -29,18 +55,12 @@ impl Manifest {
     /// The first fault.
     pub fn check(&self) -> Result<(), ManifestFault> {
         let count = self.payloads.len();
-        if !(1..=Self::PAYLOADS_MAX).contains(&count) {
-            let detail = format!("1 to {}, not {count}", Self::PAYLOADS_MAX);
-            return Err(ManifestFault::new("payloads", detail));
-        }
+        check_range(Field::Payloads, None, count, 1..=Self::PAYLOADS_MAX)?;
         let mut seen = BTreeSet::new();
-        for (at, part) in self.payloads.iter().enumerate() {
+        for (at, part) in (0..).zip(&self.payloads) {
             if wider_or_same(&part.selector).any(|wider| seen.contains(&wider)) {
-                let detail = "never reached: an earlier payload is for the same variants";
-                return Err(ManifestFault::new(
-                    format!("payloads[{at}].selector"),
-                    detail,
-                ));
+                let (field, fault) = (Field::PayloadSelector, ValueFault::Unreachable);
+                return Err(ManifestFault::new(field, Some(at), fault));
             }
             seen.insert(part.selector.clone());
             check_payload(&part.payload, at)?;
@@ -50,10 +70,7 @@ impl Manifest {
 
     fn check_requirements(&self) -> Result<(), ManifestFault> {
         let count = self.requires.len();
-        if count > Self::REQUIRES_MAX {
-            let detail = format!("at most {}, not {count}", Self::REQUIRES_MAX);
-            return Err(ManifestFault::new("requires", detail));
-        }
+        check_range(Field::Requires, None, count, 0..=Self::REQUIRES_MAX)?;
         let mut seen = BTreeSet::from([&self.component]);
         for Requirement {
             component,
@@ -61,22 +78,23 @@ impl Manifest {
         } in &self.requires
         {
             if !seen.insert(component) {
-                let detail = format!("{component} stands twice, or is what the release updates");
-                return Err(ManifestFault::new("requires", detail));
+                let component = component.clone();
+                let fault = ValueFault::RequiredTwice { component };
+                return Err(ManifestFault::new(Field::Requires, None, fault));
             }
         }
         Ok(())
     }
 }
 
-fn check_payload(payload: &Payload, at: usize) -> Result<(), ManifestFault> {
+fn check_payload(payload: &Payload, at: u32) -> Result<(), ManifestFault> {
     let Payload {
         sha256: _,
         size,
         urls,
         delta,
     } = payload;
-    check_fetch(*size, urls, &format!("payloads[{at}]"))?;
+    check_fetch(*size, urls, at, (Field::PayloadSize, Field::PayloadUrls))?;
     let Some(Delta {
         base_sha256: _,
         sha256: _,
@@ -86,23 +104,33 @@ fn check_payload(payload: &Payload, at: usize) -> Result<(), ManifestFault> {
     else {
         return Ok(());
     };
-    check_fetch(*size, urls, &format!("payloads[{at}].delta"))
+    check_fetch(*size, urls, at, (Field::DeltaSize, Field::DeltaUrls))
 }
 
-fn check_fetch(size: u64, urls: &[String], field: &str) -> Result<(), ManifestFault> {
+fn check_fetch(
+    size: u64,
+    urls: &[String],
+    at: u32,
+    (size_field, urls_field): (Field, Field),
+) -> Result<(), ManifestFault> {
     if size == 0 {
-        return Err(ManifestFault::new(format!("{field}.size"), "at least 1"));
+        let (value, min, max) = (size, 1, u64::MAX);
+        let fault = ValueFault::Range { value, min, max };
+        return Err(ManifestFault::new(size_field, Some(at), fault));
     }
-    if !(1..=Payload::URLS_MAX).contains(&urls.len()) {
-        let detail = format!("1 to {}, not {}", Payload::URLS_MAX, urls.len());
-        return Err(ManifestFault::new(format!("{field}.urls"), detail));
+    check_range(urls_field, Some(at), urls.len(), 1..=Payload::URLS_MAX)?;
+    let accepted = 1..=Payload::URL_BYTES_MAX;
+    match urls.iter().find(|url| !accepted.contains(&url.len())) {
+        Some(url) => {
+            let fault = ValueFault::Bytes {
+                value: url.len() as u64,
+                min: 1,
+                max: Payload::URL_BYTES_MAX as u64,
+            };
+            Err(ManifestFault::new(urls_field, Some(at), fault))
+        }
+        None => Ok(()),
     }
-    let fits = |url: &String| (1..=Payload::URL_BYTES_MAX).contains(&url.len());
-    if !urls.iter().all(fits) {
-        let detail = format!("1 to {} bytes each", Payload::URL_BYTES_MAX);
-        return Err(ManifestFault::new(format!("{field}.urls"), detail));
-    }
-    Ok(())
 }
 
 /// The sixteen selectors that cover one because they name its traits or fewer: looking each of

@@ -11,6 +11,7 @@ mod build;
 mod hostile;
 mod keyring;
 mod kinds;
+mod refusals;
 mod script;
 
 pub use build::{
@@ -19,6 +20,7 @@ pub use build::{
 };
 pub use keyring::Keyring;
 pub use kinds::every_kind;
+pub use refusals::every_refusal;
 pub use script::Step;
 
 use crate::{

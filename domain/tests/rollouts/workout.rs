@@ -12,6 +12,7 @@ use tidegate_domain::{
     gate::FAILURE_RATE_DEFAULT,
     id::{CommandId, Hash, LogTime, Millis},
     plan,
+    rejection::AdmissionLimit,
     tally::TallyKey,
     testing::{apply_authorized, reason},
 };
@@ -207,7 +208,7 @@ const EXPECTED: [&str; 34] = [
 fn the_default_failure_bound_is_what_the_docs_say() {
     assert_eq!(FAILURE_RATE_DEFAULT.to_string(), "2 %");
     let refused = Rejection::NoAdmissions {
-        detail: "credit".to_owned(),
+        limit: AdmissionLimit::Credit,
     };
     assert_eq!(refused.to_string(), "no admissions: credit");
 }

@@ -214,7 +214,7 @@ impl Describe {
         // Nobody should sign what the cluster will refuse.
         manifest
             .check()
-            .map_err(|fault| Failure::usage(format!("{}: {}", fault.field, fault.detail)))?;
+            .map_err(|fault| Failure::usage(fault.to_string()))?;
         Ok(manifest)
     }
 }
