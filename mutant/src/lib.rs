@@ -20,6 +20,8 @@ pub enum Mutant {
     ReadBeforeApply,
     /// The log is acknowledged before it is synced.
     UnsyncedLog,
+    /// One entry in fifty is acknowledged before it is synced.
+    OneInFiftyUnsynced,
     /// A vote is granted before it is synced.
     UnsyncedVote,
     /// A snapshot is handed out, and the log dropped behind it, before the state is synced.
@@ -110,11 +112,12 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::LeaderRestore,
         Self::LeaseRead,
         Self::ReadBeforeApply,
         Self::UnsyncedLog,
+        Self::OneInFiftyUnsynced,
         Self::UnsyncedVote,
         Self::UnsyncedSnapshot,
         Self::LeaseFromReceipt,

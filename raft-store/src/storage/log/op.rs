@@ -58,6 +58,7 @@ impl Op {
     /// Whether somebody waits for it to be durable, or a promise rests on it.
     pub(super) fn must_sync(&self) -> bool {
         match self {
+            Self::Append(id, _) if id.index % 50 == 0 && is_on(Mutant::OneInFiftyUnsynced) => false,
             Self::Append(..) | Self::Truncate(_) => !is_on(Mutant::UnsyncedLog),
             Self::Vote(_) => !is_on(Mutant::UnsyncedVote),
             Self::Purge(_) | Self::Committed(_) => false,
