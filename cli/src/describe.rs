@@ -160,9 +160,9 @@ pub(crate) fn event_name(event: &Event) -> &'static str {
         RolloutResumed RolloutHalted HaltLifted RollbackStarted RolledBack RolloutCompleted
         RolloutSuperseded RolloutAmended VariantExcluded RolloutExpedited StopRaised StopLifted
         RegionPolicySet HoldSet HoldReleased SessionOpened SessionClosed SessionWrittenOff
-        BudgetGranted BudgetReturned Reported Tallied CohortMatured CreditGrown MembershipChanged
+        BudgetGranted BudgetReturned JournalAnchored Tallied CohortMatured CreditGrown MembershipChanged
         ClusterConfigSet StateVersionRaised RolloutFolded RecoveryImageRetired GateOverridden
-        BudgetLost RolloutForgotten
+        BudgetLost RolloutForgotten SessionAdvanced OperationRefused
     }
 }
 
@@ -259,6 +259,10 @@ fn guard_event(state: &State, event: &Event) -> String {
         Event::BudgetLost { session, count, .. } => {
             format!("{count} admissions of session {session} count as exposed and silent")
         }
+        Event::OperationRefused(refused) => format!(
+            "operation {} of session {} was refused: {}",
+            refused.operation, refused.session, refused.rejection
+        ),
         Event::MembershipChanged { members } => {
             format!("the cluster shall have {} nodes", members.len())
         }

@@ -1,9 +1,9 @@
 //! What `apply` costs: by how much is live and how much is history, without signatures, with them,
 //! and with rows and root.
 //!
-//! `cargo xtask bench apply`. The work is what a busy cluster sees: reports of decision nodes,
-//! budget grants, holds, a tick for every thousand of them, over 2,500 variants and 100 rollouts
-//! under way. Ids and holds expire, and cohorts mature, as fast as new ones come: what was before
+//! `cargo xtask bench apply`. The work is what a busy cluster sees: envelopes of decision nodes that
+//! report or ask for a grant, holds, a tick for every thousand of them, over 2,500 variants and 100
+//! rollouts under way. Ids and holds expire, and cohorts mature, as fast as new ones come: what was before
 //! the live state is history, of which nothing is left.
 #![allow(clippy::disallowed_methods, reason = "a bench measures real time")]
 
@@ -14,10 +14,14 @@ use std::{
 use tidegate_domain::{
     Examined, Outcome, Stamp, State,
     apply::{Terms, Verified},
-    command::{Base, Command, GrantBudget, RegisterVariant, Report, SetHold, Tally, Tick, seal},
+    command::{
+        AdvanceSession, Base, Command, Operation, RegisterVariant, SetHold, Tally, Tick, seal,
+    },
+    event::refused_operations,
     guard::{HoldKey, HoldKind},
     id::{
-        Cohort, CommandId, Hash, Index, LogTime, Millis, Pseudonym, RolloutId, SessionId, WaveIndex,
+        CommandId, Hash, Index, Instance, LogTime, Millis, Pseudonym, RolloutId, Sequence,
+        SessionId, WaveIndex,
     },
     key::Role,
     node::PoolKey,
@@ -36,7 +40,8 @@ const HELD: u64 = 100;
 /// What storage applies at once.
 const BATCH: usize = 256;
 
-/// How much is live: each command's id, and each hold, ends after this many further commands.
+/// How much is live: each hold, and each id that is kept (of envelopes none is), ends after this
+/// many further commands.
 struct Load {
     live: u64,
     /// Log time between two commands, such that cohorts mature within the shorter history.
@@ -107,15 +112,8 @@ impl Clock {
     }
 }
 
-/// What a node has said of one pool in the cohort of now.
-#[derive(Clone, Copy)]
-struct Book {
-    cohort: Cohort,
-    /// Granted and not yet reported as exposed.
-    held: u64,
-    exposed: u64,
-    reports: u64,
-}
+/// A command of the mix, and who signs it.
+type Asked = (Command, Terms, Role);
 
 struct Bench {
     state: State,
@@ -124,7 +122,10 @@ struct Bench {
     pace: Millis,
     validity: Millis,
     number: u64,
-    books: BTreeMap<RolloutId, Book>,
+    /// Granted since the last report, by pool.
+    held: BTreeMap<RolloutId, u64>,
+    /// The last envelope of each session.
+    sequences: BTreeMap<SessionId, Sequence>,
 }
 
 impl Bench {
@@ -144,12 +145,11 @@ impl Bench {
         }
         for number in 0..ROLLOUTS {
             let (session, pool) = pool_of(number);
-            fleet.accept(GrantBudget {
-                session,
-                pool,
-                wanted: HELD,
-            });
+            let wanted = HELD;
+            fleet.does(session, Operation::Grant { pool, wanted });
         }
+        let sessions = fleet.state.sessions().iter();
+        let sequences = sessions.map(|(id, row)| (*id, row.sequence)).collect();
         Self {
             state: fleet.state.clone(),
             now: fleet.now,
@@ -157,7 +157,8 @@ impl Bench {
             pace: load.pace,
             validity: Millis(load.live * load.pace.0),
             number: 0,
-            books: BTreeMap::new(),
+            held: BTreeMap::new(),
+            sequences,
         }
     }
 
@@ -184,58 +185,32 @@ impl Bench {
         }
     }
 
-    fn book(&mut self, rollout: RolloutId) -> &mut Book {
-        let cohort = self.now.cohort();
-        let book = self.books.entry(rollout).or_insert(Book {
-            cohort,
-            held: 0,
-            exposed: 0,
-            reports: 0,
-        });
-        if book.cohort != cohort {
-            (book.cohort, book.exposed, book.reports) = (cohort, 0, 0);
-        }
-        book
-    }
-
     fn grant(&mut self, number: u64) -> Command {
         let (session, pool) = pool_of(number % ROLLOUTS);
-        self.book(pool.rollout).held += 1;
-        GrantBudget {
-            session,
-            pool,
-            wanted: 1,
-        }
-        .into()
+        *self.held.entry(pool.rollout).or_default() += 1;
+        envelope(session, Operation::Grant { pool, wanted: 1 })
     }
 
-    /// Whatever was granted is exposed and verified.
+    /// Whatever was granted since the last report is exposed and verified.
     fn report(&mut self, number: u64) -> Command {
         let (session, pool) = pool_of(number % ROLLOUTS);
-        let book = self.book(pool.rollout);
-        book.exposed += std::mem::take(&mut book.held);
-        book.reports += 1;
+        let exposed = self.held.remove(&pool.rollout).unwrap_or(0);
         let counts = Counts {
-            exposed: book.exposed,
-            verified: book.exposed,
-            operations: 100 * book.reports,
+            exposed,
+            verified: exposed,
+            operations: 100,
             ..Counts::default()
         };
         let key = TallyKey {
             rollout: pool.rollout,
             wave: pool.wave,
             stratum: pool.stratum,
-            cohort: book.cohort,
+            cohort: self.now.cohort(),
             arm: pool.arm,
         };
         let tallies = vec![Tally { key, counts }];
-        Report {
-            session,
-            seq: number + 1,
-            tallies,
-            anchor: None,
-        }
-        .into()
+        let anchor = None;
+        envelope(session, Operation::Report { tallies, anchor })
     }
 
     fn hold(&self, number: u64) -> Command {
@@ -251,8 +226,8 @@ impl Bench {
         .into()
     }
 
-    fn next(&mut self) -> (Verified<Command>, Stamp) {
-        let (command, role) = self.command(self.number);
+    fn next(&mut self) -> Asked {
+        let (command, signer) = self.command(self.number);
         let mut id = [1; 16];
         id[8..].copy_from_slice(&blake3::hash(&self.number.to_be_bytes()).as_bytes()[..8]);
         let terms = Terms {
@@ -262,23 +237,36 @@ impl Bench {
             not_after: self.now.after(self.validity),
             expected_revision: None,
         };
-        let signers = vec![self.keys.keys.public(role, 0)];
-        let stamp = Stamp {
-            time: self.now,
-            // Set when it is applied.
-            index: Index(0),
-            chain: Hash(*blake3::hash(&id).as_bytes()),
-        };
         self.number += 1;
         self.now = self.now.after(self.pace);
+        (command, terms, signer)
+    }
+
+    /// A command as it is applied, in the order of the calls: envelopes get their numbers here.
+    fn in_turn(&mut self, (mut command, terms, signer): Asked) -> (Verified<Command>, Stamp) {
+        if let Command::AdvanceSession(envelope) = &mut command {
+            let last = self.sequences.entry(envelope.session).or_default();
+            last.0 += 1;
+            envelope.sequence = *last;
+        }
+        let stamp = Stamp {
+            time: terms.not_before,
+            // Set when it is applied.
+            index: Index(0),
+            chain: Hash(*blake3::hash(&terms.id.0).as_bytes()),
+        };
+        let signers = vec![self.keys.keys.public(signer, 0)];
         (Verified::assume(command, terms, signers), stamp)
     }
 
     fn apply(&mut self, (command, stamp): &(Verified<Command>, Stamp)) {
         let index = self.state.meta().next;
         let applied = apply_authorized(&mut self.state, command, Stamp { index, ..*stamp });
-        let accepted = matches!(applied.outcome, Outcome::Accepted(_));
-        assert!(accepted, "a command of the mix: {:?}", applied.outcome);
+        let done = match &applied.outcome {
+            Outcome::Accepted(events) => refused_operations(events).next().is_none(),
+            Outcome::Rejected(_) => false,
+        };
+        assert!(done, "a command of the mix: {:?}", applied.outcome);
     }
 
     /// Applies commands of the mix without measuring, until there were so many.
@@ -291,14 +279,18 @@ impl Bench {
     /// Applies the next commands, and tells what those that are wanted cost.
     fn measure(&mut self, commands: u64, wanted: Wanted) -> (Duration, u64) {
         let next: Vec<_> = (0..commands).map(|_| self.next()).collect();
-        let (mut took, mut measured) = (Duration::ZERO, 0);
-        for batch in next.chunks(BATCH) {
-            let (timed, others): (Vec<_>, Vec<_>) =
-                batch.iter().partition(|(c, _)| wanted(c.get()));
-            others.into_iter().for_each(|entry| self.apply(entry));
+        let (mut took, mut measured, mut next) = (Duration::ZERO, 0, next.into_iter());
+        while next.len() > 0 {
+            let batch = next.by_ref().take(BATCH);
+            let (timed, others): (Vec<_>, Vec<_>) = batch.partition(|(c, ..)| wanted(c));
+            for asked in others {
+                let entry = self.in_turn(asked);
+                self.apply(&entry);
+            }
+            let timed: Vec<_> = timed.into_iter().map(|a| self.in_turn(a)).collect();
             measured += timed.len() as u64;
             let clock = Clock::start();
-            timed.into_iter().for_each(|entry| self.apply(entry));
+            timed.iter().for_each(|entry| self.apply(entry));
             took += clock.read();
             self.state.drain_changes();
         }
@@ -308,8 +300,12 @@ impl Bench {
     /// Each kind apart, and what comes on top of `apply`.
     fn details(&mut self) {
         let kinds: [(&str, Wanted); 4] = [
-            ("… Report", |c| matches!(c, Command::Report(_))),
-            ("… GrantBudget", |c| matches!(c, Command::GrantBudget(_))),
+            ("… AdvanceSession that reports", |c| {
+                matches!(operations(c), [Operation::Report { .. }])
+            }),
+            ("… AdvanceSession that asks for a grant", |c| {
+                matches!(operations(c), [Operation::Grant { .. }])
+            }),
             ("… SetHold", |c| matches!(c, Command::SetHold(_))),
             ("… Tick", |c| matches!(c, Command::Tick(_))),
         ];
@@ -326,6 +322,7 @@ impl Bench {
     /// The same with what storage asks for after each batch: the changed rows, and the root.
     fn measure_with_rows(&mut self, commands: u64) -> (Duration, u64) {
         let next: Vec<_> = (0..commands).map(|_| self.next()).collect();
+        let next: Vec<_> = next.into_iter().map(|a| self.in_turn(a)).collect();
         let clock = Clock::start();
         for batch in next.chunks(BATCH) {
             batch.iter().for_each(|entry| self.apply(entry));
@@ -371,6 +368,24 @@ impl Bench {
             ));
         }
         ((clock.read(), commands), (authorize, commands))
+    }
+}
+
+/// An envelope of one operation, which has no number yet.
+fn envelope(session: SessionId, operation: Operation) -> Command {
+    AdvanceSession {
+        session,
+        instance: Instance(1),
+        sequence: Sequence(0),
+        operations: vec![operation],
+    }
+    .into()
+}
+
+fn operations(command: &Command) -> &[Operation] {
+    match command {
+        Command::AdvanceSession(envelope) => &envelope.operations,
+        _ => &[],
     }
 }
 

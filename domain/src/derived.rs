@@ -1,5 +1,6 @@
 //! Look-ups that follow from the rows: never stored, kept up to date by the fold.
 use crate::{
+    evolve::{has_rows, kept_until},
     guard::HoldKey,
     id::{Cohort, CommandId, LogTime, ReleaseName, RolloutId, SessionId, VariantId},
     node::{Budget, BudgetKey, PoolKey, SessionStatus},
@@ -31,10 +32,12 @@ pub(crate) struct Derived {
     pub(crate) budgets_by_pool: BTreeSet<(PoolKey, SessionId)>,
     /// Budgets of which something is held: granted, and neither returned nor spent.
     pub(crate) held: BTreeSet<BudgetKey>,
-    /// Sessions that are over and still have budgets or tallies.
+    /// Sessions that are over and still have budgets or untold exposures.
     pub(crate) ended_sessions: BTreeSet<SessionId>,
-    /// Sessions' tally rows by cohort, so that a matured cohort finds them.
-    pub(crate) tallies_by_cohort: BTreeSet<(TallyKey, SessionId)>,
+    /// Sessions that are over and have neither, by when nobody may ask about their last envelope.
+    pub(crate) settled_sessions: BTreeSet<(LogTime, SessionId)>,
+    /// Untold exposures by cohort, so that a matured cohort finds them.
+    pub(crate) untold_by_cohort: BTreeSet<(TallyKey, SessionId)>,
     /// Bars by the release that they bar.
     pub(crate) bars_by_release: BTreeSet<(ReleaseName, RolloutId)>,
 }
@@ -56,8 +59,8 @@ impl Derived {
         for (key, budget) in state.budgets.iter() {
             derived.follow_budget(key, budget);
         }
-        for (key, _) in state.tallies.iter() {
-            let by_cohort = &mut derived.tallies_by_cohort;
+        for (key, _) in state.untold.iter() {
+            let by_cohort = &mut derived.untold_by_cohort;
             by_cohort.insert((key.tally.clone(), key.session));
         }
         for (key, _) in state.cohorts.iter() {
@@ -66,8 +69,14 @@ impl Derived {
             }
         }
         for (id, session) in state.sessions.iter() {
-            if session.status != SessionStatus::Open {
+            if session.status == SessionStatus::Open {
+                continue;
+            }
+            if has_rows(state, *id) {
                 derived.ended_sessions.insert(*id);
+            } else {
+                let kept = kept_until(Some(session));
+                derived.settled_sessions.insert((kept, *id));
             }
         }
         derived
@@ -86,6 +95,16 @@ impl Derived {
             derived.bars_by_release.insert((bar.release.clone(), *id));
         }
         derived
+    }
+
+    /// Sessions that are over.
+    pub(crate) fn over(&self) -> usize {
+        let Self {
+            ended_sessions,
+            settled_sessions,
+            ..
+        } = self;
+        ended_sessions.len().saturating_add(settled_sessions.len())
     }
 
     /// Follows a budget that was made or changed.

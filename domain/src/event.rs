@@ -1,5 +1,9 @@
 //! Events: what changed. The state is the fold of all of them; none needs anything else.
+mod session;
+
 pub use crate::state::SpentId;
+pub use session::{Advance, AnchoredJournal, RefusedOperation, refused_operations};
+
 use crate::{
     config::{ClusterConfig, Member},
     guard::{Baseline, Floor, Hold, HoldKey, RecoveryImage, RegionPolicy, Scope, Stop},
@@ -8,7 +12,7 @@ use crate::{
         SignatureBytes, StateVersion, StopId, VariantId, WaveIndex,
     },
     key::KeySet,
-    node::{Anchor, PoolKey, Session},
+    node::{PoolKey, Session},
     release::{Release, ReleaseStatus},
     rollout::{ExclusionCause, HaltBar, HaltCause, RollbackPlan, Rollout, RolloutSpec},
     tally::{Counts, TallyKey},
@@ -360,29 +364,19 @@ pub enum Event {
         #[n(2)]
         count: u64,
     },
-    /// A session reported; its tallies follow as events of their own.
+    /// A session committed to its journal as far as an anchor goes.
     #[n(37)]
-    Reported {
-        /// Which session.
-        #[n(0)]
-        session: SessionId,
-        /// The number of the report.
-        #[n(1)]
-        seq: u64,
-        /// Where its journal stands.
-        #[n(2)]
-        anchor: Option<Anchor>,
-    },
-    /// A tally rose to new counts.
+    JournalAnchored(#[n(0)] AnchoredJournal),
+    /// A tally rose.
     #[n(38)]
     Tallied {
-        /// In which session.
+        /// By which session's word.
         #[n(0)]
         session: SessionId,
         /// What is counted.
         #[n(1)]
         key: TallyKey,
-        /// The cumulative counts in that session.
+        /// By what.
         #[n(2)]
         counts: Box<Counts>,
     },
@@ -470,4 +464,10 @@ pub enum Event {
         #[n(0)]
         rollout: RolloutId,
     },
+    /// An envelope of a session's operations was accepted. What each did follows, in their order.
+    #[n(49)]
+    SessionAdvanced(#[n(0)] Advance),
+    /// An operation of a session's envelope was refused, and changed nothing.
+    #[n(50)]
+    OperationRefused(#[n(0)] RefusedOperation),
 }

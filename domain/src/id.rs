@@ -84,6 +84,14 @@ number! {
     SessionId(u64)
 }
 number! {
+    /// Number of a decision node's life under one session, from 1.
+    Instance(u64)
+}
+number! {
+    /// Number of an envelope of a session's operations, gapless from 1.
+    Sequence(u64)
+}
+number! {
     /// Number of a registered variant, from 1.
     VariantId(u32)
 }

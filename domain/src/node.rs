@@ -1,6 +1,9 @@
 //! What decision nodes hold: sessions, budgets, and the anchors of their journals.
 use crate::{
-    id::{Hash, LogTime, PublicKey, Region, Revision, RolloutId, SessionId, WaveIndex},
+    id::{
+        Hash, Index, Instance, LogTime, PublicKey, Region, Revision, RolloutId, Sequence,
+        SessionId, WaveIndex,
+    },
     tally::{Arm, Stratum},
 };
 use minicbor::{Decode, Encode};
@@ -47,9 +50,9 @@ pub struct Session {
     /// Whether it can still admit.
     #[n(4)]
     pub status: SessionStatus,
-    /// The number of its last report; each is greater than the one before.
+    /// Which life of the node works under it: 1 since it was opened.
     #[n(5)]
-    pub report_seq: u64,
+    pub instance: Instance,
     /// The last accepted anchor of its journal.
     #[n(6)]
     pub anchor: Option<Anchor>,
@@ -59,6 +62,32 @@ pub struct Session {
     /// The entry that last changed it.
     #[n(8)]
     pub revision: Revision,
+    /// The number of its last envelope; 0 before the first.
+    #[n(9)]
+    pub sequence: Sequence,
+    /// What came of its last envelope.
+    #[n(10)]
+    pub last: Option<LastEnvelope>,
+}
+
+/// What a session's last envelope was, and what came of it: enough to tell its sender when the
+/// reply was lost.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct LastEnvelope {
+    /// Digest of the body that was signed.
+    #[n(0)]
+    pub digest: Hash,
+    /// The entry.
+    #[n(1)]
+    pub index: Index,
+    /// The last log time at which it could be applied. The row of a session that is over stays as
+    /// long: its sender may still ask.
+    #[n(2)]
+    pub not_after: LogTime,
+    /// The operations that were refused, by their place from 0, ascending.
+    #[n(3)]
+    pub refused: Vec<u32>,
 }
 
 /// A commitment to a decision node's journal (formats.md, "Decision record").
@@ -124,7 +153,8 @@ pub struct Budget {
     /// Exposures that reports have accounted for, or that a quorum has given up. Only rises.
     #[n(2)]
     pub spent: u64,
-    /// Of what was spent: resolved, or silent past the horizon. Only rises.
+    /// Of what was spent: resolved, be it by another session's word after this one is over, or
+    /// silent past the horizon. Only rises.
     #[n(3)]
     pub resolved: u64,
     /// The entry that last changed it.

@@ -5,10 +5,13 @@
 mod fault;
 mod field;
 mod limit;
+mod out_of_turn;
 mod unauthorized;
 mod value;
 
-pub use {fault::*, field::Field, limit::*, unauthorized::*, value::ValueFault};
+pub use {
+    fault::*, field::Field, limit::*, out_of_turn::OutOfTurn, unauthorized::*, value::ValueFault,
+};
 
 use crate::{guard::Scope, id::*, key::Role, rollout::LifeStage, signature::KeyFault};
 use minicbor::{Decode, Encode};
@@ -442,17 +445,6 @@ pub enum Rejection {
         #[n(0)]
         session: SessionId,
     },
-    /// A report that is not newer than the last.
-    #[n(72)]
-    #[error("report {requested} is not newer than {existing}")]
-    ReportNotNewer {
-        /// The last report.
-        #[n(0)]
-        existing: u64,
-        /// This one.
-        #[n(1)]
-        requested: u64,
-    },
     /// A report counts more exposures than were granted.
     #[n(73)]
     #[error("reports {requested} exposures where {existing} admissions are granted")]
@@ -464,7 +456,7 @@ pub enum Rejection {
         #[n(1)]
         requested: u64,
     },
-    /// A tally fell, or does not add up.
+    /// A tally does not add up.
     #[n(74)]
     #[error("a tally of rollout {rollout} does not add up: {fault}")]
     TallyInconsistent {
@@ -505,6 +497,14 @@ pub enum Rejection {
         #[n(1)]
         requested: u64,
     },
+    /// A session is not closed by an envelope of which an operation was refused.
+    #[n(78)]
+    #[error("another operation of the envelope was refused: what it was to tell is not told")]
+    CloseAfterRefusal,
+    /// The envelope is not what the session does next.
+    #[n(79)]
+    #[error(transparent)]
+    OutOfTurn(#[n(0)] OutOfTurn),
 
     /// The membership does not fit.
     #[n(80)]

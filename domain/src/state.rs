@@ -14,7 +14,7 @@ use crate::{
     rollout::{HaltBar, Rollout},
     root::RootTree,
     table::{Single, Table},
-    tally::{Counts, SessionTally, SessionTallyKey, Sum, SumKey, TallyKey},
+    tally::{Counts, ExposuresKey, Sum, SumKey, TallyKey},
     variant::Variant,
 };
 use minicbor::{Decode, Encode};
@@ -155,14 +155,16 @@ catalogue! {
         holds: HoldKey => Hold = 24,
         /// What regions allow.
         region_policies: Region => RegionPolicy = 25,
-        /// Sessions that are open, or still have budgets or tallies.
+        /// Sessions that are open, still have budgets or untold exposures, or whose last envelope its
+        /// sender may still ask about.
         sessions: SessionId => Session = 26,
         /// Admissions granted, per session and pool.
         budgets: BudgetKey => Budget = 27,
         /// Admissions granted, per pool.
         pools: PoolKey => Pool = 28,
-        /// What each session last said of each open cohort.
-        tallies: SessionTallyKey => SessionTally = 29,
+        /// Exposures of an open cohort whose fate nobody told yet, by the session that made them.
+        /// There is no row of none.
+        untold: ExposuresKey => u64 = 29,
         /// The sum of all sessions' tallies of one open cohort.
         cohorts: TallyKey => Counts = 30,
         /// What gates judge.

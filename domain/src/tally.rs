@@ -1,5 +1,5 @@
-//! Tallies: what became of exposures, counted in cumulative integers.
-use crate::id::{Channel, Cohort, Revision, RolloutId, SessionId, VariantId, WaveIndex};
+//! Tallies: what became of exposures, counted in integers that only rise.
+use crate::id::{Channel, Cohort, RolloutId, SessionId, VariantId, WaveIndex};
 use minicbor::{Decode, Encode};
 
 /// Upper bounds of the latency histogram's buckets, in milliseconds; the last bucket has none.
@@ -95,10 +95,10 @@ impl TallyKey {
     }
 }
 
-/// One session's last word on a tally.
+/// One session's exposures of one cohort.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(map)]
-pub struct SessionTallyKey {
+pub struct ExposuresKey {
     /// The session.
     #[n(0)]
     pub session: SessionId,
@@ -125,7 +125,7 @@ pub struct SumKey {
     pub stratum: Option<Stratum>,
 }
 
-/// Counts of exposures and of what devices report. Cumulative; each only rises in one session.
+/// Counts of exposures and of what devices report: what a report adds, or the sum of many.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Counts {
@@ -225,12 +225,6 @@ impl Counts {
             .saturating_add(self.reverted)
     }
 
-    /// Of the fates that a session told, those that its own exposures account for; it may speak of
-    /// exposures that sessions made which are over, too.
-    pub fn own_spoken(&self) -> u64 {
-        self.spoken().min(self.exposed)
-    }
-
     /// Exposures whose fate is not known yet.
     pub fn unresolved(&self) -> u64 {
         self.exposed.saturating_sub(self.resolved())
@@ -277,16 +271,4 @@ impl Sum {
             cohorts_resolved: self.cohorts_resolved.saturating_sub(other.cohorts_resolved),
         }
     }
-}
-
-/// A tally row: what a session last said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct SessionTally {
-    /// Its counts.
-    #[n(0)]
-    pub counts: Counts,
-    /// The entry that last changed it.
-    #[n(1)]
-    pub revision: Revision,
 }

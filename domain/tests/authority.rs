@@ -52,7 +52,7 @@ fn takes(command: &Command) -> Takes {
         | "SetRegionPolicy"
         | "SetHold" => Takes::Operators(1),
         "OpenSession" => Takes::DecisionNode,
-        "Report" | "CloseSession" | "GrantBudget" | "ReturnBudget" => Takes::SessionOwner,
+        "AdvanceSession" => Takes::SessionOwner,
         "Tick" => Takes::StoreNode,
         other => panic!("nobody said who may ask for {other}"),
     }
@@ -144,7 +144,9 @@ fn open_session_of(fleet: &mut Fleet, owner: &SigningKey) {
         region: region("eu"),
         address: "decide.example:7443".to_owned(),
         status: SessionStatus::Open,
-        report_seq: 0,
+        instance: tidegate_domain::id::Instance(1),
+        sequence: tidegate_domain::id::Sequence(0),
+        last: None,
         anchor: None,
         opened_at: fleet.now,
         revision: Revision(0),

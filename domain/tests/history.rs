@@ -9,8 +9,12 @@ use tidegate_domain::{
     Outcome, Stamp, State,
     apply::{Terms, Verified},
     command::*,
+    event::refused_operations,
     guard::{HoldKey, HoldKind},
-    id::{CommandId, Hash, LogTime, Millis, Pseudonym, RolloutId, SessionId, WaveIndex},
+    id::{
+        CommandId, Hash, Instance, LogTime, Millis, Pseudonym, RolloutId, Sequence, SessionId,
+        WaveIndex,
+    },
     key::Role,
     node::PoolKey,
     plan::FINAL_ROLLOUTS_MAX,
@@ -87,6 +91,7 @@ impl Steady {
         let Outcome::Accepted(events) = &applied.outcome else {
             panic!("{:?}: {:?}", command.get(), applied.outcome);
         };
+        assert_eq!(refused_operations(events).next(), None);
         work.commands += 1;
         work.events += 1 + events.len();
         work.changed_rows += self.state.drain_changes().len();
@@ -159,22 +164,21 @@ impl Steady {
             verified: 9,
             ..Counts::default()
         };
-        let wanted = 12;
-        self.run(
-            work,
-            GrantBudget {
-                session,
-                pool,
-                wanted,
-            },
-        );
-        let last = Report {
-            session,
-            seq: 1,
+        let grant = Operation::Grant { pool, wanted: 12 };
+        let report = Operation::Report {
             tallies: vec![Tally { key, counts }],
             anchor: None,
         };
-        self.run(work, CloseSession { session, last });
+        let envelopes = [vec![grant], vec![report, Operation::Close]];
+        for (operations, sequence) in envelopes.into_iter().zip(1..) {
+            let envelope = AdvanceSession {
+                session,
+                instance: Instance(1),
+                sequence: Sequence(sequence),
+                operations,
+            };
+            self.run(work, envelope);
+        }
     }
 
     fn end(&mut self, work: &mut Work, rollout: RolloutId, goes_back: bool) {

@@ -42,6 +42,10 @@ pub enum Mutant {
     IdForgotten,
     /// Another command under a spent id is taken for the one that it was spent on.
     IdUnbound,
+    /// A session's last envelope is applied again when it comes again.
+    EnvelopeTwice,
+    /// A session's envelopes are applied in whatever order they come.
+    SequenceUnchecked,
     /// The door lets in what is over: it is refused, spends no id, and comes again.
     ExpiredChained,
     /// Signatures are counted, but not verified.
@@ -112,7 +116,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 50] = [
         Self::LeaderRestore,
         Self::LeaseRead,
         Self::ReadBeforeApply,
@@ -127,6 +131,8 @@ impl Mutant {
         Self::BudgetNotDrawn,
         Self::DoubleGrant,
         Self::IdForgotten,
+        Self::EnvelopeTwice,
+        Self::SequenceUnchecked,
         Self::SignatureUnverified,
         Self::FloorFalls,
         Self::FloorsLostAtInstall,

@@ -4,8 +4,8 @@ use super::{command::Wording, rollout, time, window};
 use tidegate_domain::{
     canonical,
     command::{
-        DeclareRecoveryImage, RaiseFloor, RegisterRelease, Report, RevokeKey, RotateKeys, SetHold,
-        SetRegionPolicy, Signature, Tally,
+        AdvanceSession, DeclareRecoveryImage, Operation, RaiseFloor, RegisterRelease, RevokeKey,
+        RotateKeys, SetHold, SetRegionPolicy, Signature, Tally,
     },
     config::Member,
     guard::{HoldKey, HoldKind, RecoveryImage, RegionPolicy, Scope, StopCovers, StopScope},
@@ -249,29 +249,47 @@ pub(super) fn pool_name(pool: &PoolKey) -> String {
     )
 }
 
-pub(super) fn report(wording: Wording, report: &Report) -> Wording {
-    let Report {
-        session: _,
-        seq,
-        tallies,
-        anchor,
-    } = report;
-    let anchor = anchor.as_ref().map(|anchor| {
-        let Anchor {
-            origin,
-            size,
-            root,
-            frame_chain,
-        } = anchor;
-        format!("{origin}: {size} records, root {root}, frames {frame_chain}")
-    });
-    wording
-        .with("report", seq)
-        .each("tally", tallies.iter().map(tally))
-        .maybe("anchor", anchor)
+pub(super) fn advance_session(envelope: &AdvanceSession) -> Wording {
+    let AdvanceSession {
+        session,
+        instance,
+        sequence,
+        operations,
+    } = envelope;
+    let wording = Wording::new(format!("do what session {session} asks for"))
+        .with("instance", instance)
+        .with("envelope", sequence);
+    operations.iter().fold(wording, operation)
 }
 
-pub(super) fn tally(tally: &Tally) -> String {
+fn operation(wording: Wording, operation: &Operation) -> Wording {
+    match operation {
+        Operation::Grant { pool, wanted } => {
+            let place = pool_name(pool);
+            wording.with("grant", format!("up to {wanted} admissions to {place}"))
+        }
+        Operation::Return { pool, unused } => {
+            let place = pool_name(pool);
+            wording.with("return", format!("{unused} unused admissions to {place}"))
+        }
+        Operation::Report { tallies, anchor } => wording
+            .each("tally", tallies.iter().map(tally))
+            .maybe("anchor", anchor.as_ref().map(anchor_name)),
+        Operation::Close => wording.with("close", "the session, all of which is told"),
+    }
+}
+
+fn anchor_name(anchor: &Anchor) -> String {
+    let Anchor {
+        origin,
+        size,
+        root,
+        frame_chain,
+    } = anchor;
+    format!("{origin}: {size} records, root {root}, frames {frame_chain}")
+}
+
+fn tally(tally: &Tally) -> String {
     let Tally { key, counts } = tally;
     let TallyKey {
         rollout,

@@ -6,10 +6,10 @@ use tidegate_domain::{
     Command,
     command::{
         AddReleaseSignatures, AdvanceWave, AmendRollout, ApproveRollout, ChangeMembership,
-        CloseSession, CompleteRollout, CreateRollout, EmergencyStop, ExcludeVariant,
-        ExpediteRollout, GrantBudget, HaltRollout, LiftStop, OpenSession, PauseRollout,
-        RaiseStateVersion, RegisterVariant, ResumeRollout, ReturnBudget, RevokeRelease, RollBack,
-        SetClusterConfig, StartRollout, Tick, WriteOffBudget,
+        CompleteRollout, CreateRollout, EmergencyStop, ExcludeVariant, ExpediteRollout,
+        HaltRollout, LiftStop, OpenSession, PauseRollout, RaiseStateVersion, RegisterVariant,
+        ResumeRollout, RevokeRelease, RollBack, SetClusterConfig, StartRollout, Tick,
+        WriteOffBudget,
     },
 };
 
@@ -173,32 +173,11 @@ fn guard(command: &Command) -> Wording {
                 .with("region", region)
                 .with("address", address)
         }
-        Command::CloseSession(CloseSession { session, last }) => report(
-            Wording::new(format!("close session {session} with its last report")),
-            last,
-        ),
-        Command::GrantBudget(GrantBudget {
-            session,
-            pool,
-            wanted,
-        }) => Wording::new(format!("grant session {session} up to {wanted} admissions"))
-            .with("where", pool_name(pool)),
-        Command::ReturnBudget(ReturnBudget {
-            session,
-            pool,
-            unused,
-        }) => Wording::new(format!(
-            "take back {unused} admissions that session {session} did not use"
-        ))
-        .with("where", pool_name(pool)),
+        Command::AdvanceSession(a) => advance_session(a),
         Command::WriteOffBudget(WriteOffBudget { session, reason }) => Wording::new(format!(
             "give session {session} up with everything that it holds"
         ))
         .with("reason", reason),
-        Command::Report(a) => report(
-            Wording::new(format!("count what session {} reports", a.session)),
-            a,
-        ),
         Command::Tick(Tick {}) => Wording::new("move log time on"),
         #[cfg(feature = "bench")]
         Command::BenchFiller(_) => Wording::new("take room in the log"),

@@ -29,10 +29,11 @@ pub use purse::{Purse, PurseLimits};
 use crate::engine::Token;
 use metrics::Seen;
 use outcomes::Resolved;
+pub use tallies::Carried;
 use tallies::Tallies;
 use tidegate_domain::{
     State,
-    command::Report,
+    command::Operation,
     id::{Millis, Pseudonym, SessionId},
     node::Anchor,
     tally::TallyKey,
@@ -151,18 +152,24 @@ impl Ledger {
         self.resolved.expire(state.meta().time, horizon);
     }
 
-    /// The next report, if there is anything to say. `anchor`: where the journal stands, if it has
-    /// grown since the last report. Answer with [`Self::acknowledged`] or [`Self::refused`]; when
-    /// the outcome is unknown with neither, and go on reporting: the view will tell.
-    pub fn report(&mut self, anchor: Option<Anchor>) -> Option<Report> {
+    /// The next report, if there is anything to say and none is on its way. `anchor`: where the
+    /// journal stands, if it has grown since the last report. Say which envelope
+    /// [carries](Self::carried) it, and then whether it was [taken](Self::acknowledged) or
+    /// [refused](Self::refused); while that is unknown with neither: the view will tell.
+    pub fn report(&mut self, anchor: Option<Anchor>) -> Option<Operation> {
         self.tallies.report(anchor)
     }
 
-    /// The last report, for `CloseSession`; `None` while it could not say everything. Send
+    /// The last report, before [`Operation::Close`]; `None` while it could not say everything. Send
     /// [`Self::report`]s before as long as more tallies are due than the store takes at once; if it
     /// still can't, the store does not take all of them yet, and the session has to stay open.
-    pub fn final_report(&mut self, anchor: Option<Anchor>) -> Option<Report> {
+    pub fn final_report(&mut self, anchor: Option<Anchor>) -> Option<Operation> {
         self.tallies.final_report(anchor)
+    }
+
+    /// The report on its way travels in this envelope: so the view can tell what became of it.
+    pub fn carried(&mut self, by: Carried) {
+        self.tallies.carried(by);
     }
 
     /// How many tallies changed since the store last knew them.
@@ -175,14 +182,14 @@ impl Ledger {
         self.tallies.urgent()
     }
 
-    /// The store accepted a report.
-    pub fn acknowledged(&mut self, seq: u64) {
-        self.tallies.acknowledged(seq);
+    /// The store took the report that was on its way.
+    pub fn acknowledged(&mut self) {
+        self.tallies.acknowledged();
     }
 
-    /// The store refused a report: it is a bug, or a clock that runs far ahead of the store's. What
-    /// it said is due again.
-    pub fn refused(&mut self, seq: u64) {
-        self.tallies.refused(seq);
+    /// The store refused the report that was on its way: it is a bug, or a clock that runs far ahead
+    /// of the store's. What it said is due again.
+    pub fn refused(&mut self) {
+        self.tallies.refused();
     }
 }

@@ -213,7 +213,7 @@ impl Purse {
         self.catch_up_max.store(credit, Ordering::Relaxed);
     }
 
-    /// What to ask the store for now: a `GrantBudget` for each, in pool order.
+    /// What to ask the store for now: a grant for each, in pool order.
     pub fn wanted(&self, now: BootInstant) -> Vec<(PoolKey, u64)> {
         let mut wanted = Vec::new();
         for shard in &self.shards {
@@ -244,7 +244,7 @@ impl Purse {
         });
     }
 
-    /// Takes what is of no more use here, for one `ReturnBudget` each, in pool order: everything in
+    /// Takes what is of no more use here, for one return each, in pool order: everything in
     /// pools that are closed, and what lay idle. It cannot be spent any more from now on. A session
     /// that ends need not return anything: closing it does.
     pub fn take_returns(&self, state: &State, now: BootInstant) -> Vec<(PoolKey, u64)> {
@@ -269,8 +269,8 @@ impl Purse {
         returns
     }
 
-    /// Puts back what [`Self::take_returns`] took, after the store refused the return. Not when its
-    /// outcome is unknown: then it stays gone.
+    /// Puts back what [`Self::take_returns`] took, after the store refused the return. Not while its
+    /// outcome is unknown: until then it stays gone.
     pub fn give_back(&self, pool: &PoolKey, count: u64) {
         let mut shard = self.shard(pool.rollout, pool.stratum.variant);
         if let Some(account) = shard.accounts.get_mut(pool) {

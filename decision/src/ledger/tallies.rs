@@ -1,20 +1,17 @@
 //! What a session has counted, and what of it the store knows.
 //!
-//! Counts are cumulative and only rise, so a report that is lost, repeated or overtaken does no
-//! harm: the next says all that is not known to have arrived. Whether one arrived is told by its
-//! reply or, when that is lost, by the view.
+//! A report says what came to the counts since the last one that the store took. So there is one on
+//! its way at most, and nothing is said anew before it is known what became of it: told by its reply
+//! or, when that is lost, by the view.
 use super::{metrics::Metrics, outcomes::Fate};
 use std::collections::{BTreeMap, BTreeSet};
 use tidegate_domain::{
     State,
-    command::{Report, Tally},
-    id::{Cohort, LogTime, RolloutId, SessionId},
-    node::{Anchor, BudgetKey, PoolKey},
+    command::{Operation, Tally},
+    id::{Cohort, Hash, LogTime, RolloutId, Sequence, SessionId},
+    node::{Anchor, BudgetKey, PoolKey, Session},
     tally::{COUNT_MAX, Counts, TallyKey},
 };
-
-/// Reports whose fate is unknown that are remembered; a later one says what an older one said.
-const OUTSTANDING_MAX: usize = 8;
 
 /// The tallies of one session.
 #[derive(Debug)]
@@ -27,13 +24,34 @@ pub(super) struct Tallies {
     urgent: BTreeSet<TallyKey>,
     /// Every exposure of this session, per pool: what the store must come to know.
     exposed: BTreeMap<PoolKey, u64>,
-    seq: u64,
-    known_seq: u64,
-    outstanding: BTreeMap<u64, Vec<(TallyKey, Counts)>>,
+    /// The report of which it is not known whether the store took it.
+    outstanding: Option<Report>,
+    /// The envelope of the last report that the store took.
+    known: Sequence,
     tallies_max: usize,
     /// A report was refused: cohorts ahead of log time wait until it has caught up.
     ahead_waits: bool,
     time: LogTime,
+}
+
+/// A report on its way.
+#[derive(Debug)]
+struct Report {
+    /// The counts that it brings the store up to.
+    counts: Vec<(TallyKey, Counts)>,
+    /// The envelope that carries it, once that is signed.
+    carried: Option<Carried>,
+}
+
+/// Where a report stands: the envelope that carries it, and its place among the operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// The number of the envelope.
+    pub sequence: Sequence,
+    /// Digest of the body that was signed.
+    pub digest: Hash,
+    /// The place of the report, from 0.
+    pub place: u32,
 }
 
 #[derive(Debug, Default)]
@@ -54,9 +72,8 @@ impl Tallies {
             changed: BTreeSet::new(),
             urgent: BTreeSet::new(),
             exposed: BTreeMap::new(),
-            seq: 0,
-            known_seq: 0,
-            outstanding: BTreeMap::new(),
+            outstanding: None,
+            known: Sequence(0),
             tallies_max: 1_000,
             ahead_waits: false,
             time: LogTime(0),
@@ -110,22 +127,36 @@ impl Tallies {
     }
 
     /// The next report: all that the store is not known to know, what failed first if it is too
-    /// much for one. `None` when there is nothing to say; an anchor alone is something.
-    pub(super) fn report(&mut self, anchor: Option<Anchor>) -> Option<Report> {
-        let tallies = self.due();
-        if tallies.is_empty() && anchor.is_none() {
+    /// much for one. `None` when there is nothing to say, or while another is on its way; an anchor
+    /// alone is something.
+    pub(super) fn report(&mut self, anchor: Option<Anchor>) -> Option<Operation> {
+        if self.outstanding.is_some() {
             return None;
         }
-        Some(self.numbered(tallies, anchor))
+        let due = self.due();
+        if due.is_empty() && anchor.is_none() {
+            return None;
+        }
+        Some(self.send(due, anchor))
     }
 
-    /// The session's last report, for `CloseSession`; may be empty. `None` when it would leave
-    /// something out, which the store would take for admissions that nobody used (WAVE-3): send
-    /// [`Self::report`]s first while more is due than one can carry.
-    pub(super) fn final_report(&mut self, anchor: Option<Anchor>) -> Option<Report> {
-        let tallies = self.due();
-        let is_all = tallies.len() == self.changed.len();
-        is_all.then(|| self.numbered(tallies, anchor))
+    /// The session's last report; may be empty. `None` when it would leave something out, which the
+    /// store would take for admissions that nobody used (WAVE-3): send [`Self::report`]s first
+    /// while more is due than one can carry, or one is on its way.
+    pub(super) fn final_report(&mut self, anchor: Option<Anchor>) -> Option<Operation> {
+        if self.outstanding.is_some() {
+            return None;
+        }
+        let due = self.due();
+        let is_all = due.len() == self.changed.len();
+        is_all.then(|| self.send(due, anchor))
+    }
+
+    /// The report on its way travels in this envelope.
+    pub(super) fn carried(&mut self, by: Carried) {
+        if let Some(report) = &mut self.outstanding {
+            report.carried = Some(by);
+        }
     }
 
     /// How many tallies are due; more than [`Self::report`] may carry at once.
@@ -138,20 +169,20 @@ impl Tallies {
         !self.urgent.is_empty()
     }
 
-    /// The store accepted the report with this number.
-    pub(super) fn acknowledged(&mut self, seq: u64) {
-        self.known_seq = self.known_seq.max(seq);
+    /// The store took the report that was on its way.
+    pub(super) fn acknowledged(&mut self) {
+        let Some(report) = self.outstanding.take() else {
+            return;
+        };
         self.ahead_waits = false;
-        let sent = self.outstanding.remove(&seq);
-        // Older ones were applied before it or never will be, and it says what they said.
-        self.outstanding.retain(|other, _| *other > seq);
-        for (key, counts) in sent.into_iter().flatten() {
+        if let Some(carried) = report.carried {
+            self.known = carried.sequence;
+        }
+        for (key, counts) in report.counts {
             let Some(row) = self.rows.get_mut(&key) else {
                 continue;
             };
-            if counts.is_at_least(&row.known) {
-                row.known = counts;
-            }
+            row.known = counts;
             if row.known == row.counts {
                 self.changed.remove(&key);
                 self.urgent.remove(&key);
@@ -159,15 +190,34 @@ impl Tallies {
         }
     }
 
-    /// The store refused the report with this number: what it said is due again.
-    pub(super) fn refused(&mut self, seq: u64) {
-        let sent = self.outstanding.remove(&seq);
+    /// The store refused the report that was on its way: what it said is due again.
+    pub(super) fn refused(&mut self) {
+        let Some(report) = self.outstanding.take() else {
+            return;
+        };
         self.ahead_waits = true;
-        for (key, counts) in sent.into_iter().flatten() {
+        for (key, counts) in report.counts {
             let failed = counts.failed > 0 || counts.reverted > 0;
             if failed && self.changed.contains(&key) {
                 self.urgent.insert(key);
             }
+        }
+    }
+
+    /// Learns from the session's row what became of the report on its way.
+    fn learn(&mut self, session: &Session) {
+        let report = self.outstanding.as_ref();
+        let Some(carried) = report.and_then(|report| report.carried) else {
+            return;
+        };
+        let last = session
+            .last
+            .as_ref()
+            .filter(|last| session.sequence == carried.sequence && last.digest == carried.digest);
+        match last {
+            Some(last) if last.refused.contains(&carried.place) => self.refused(),
+            Some(_) => self.acknowledged(),
+            None => {}
         }
     }
 
@@ -181,15 +231,14 @@ impl Tallies {
         self.time = state.meta().time;
         let limit = state.config().limits.report_tallies_max;
         self.tallies_max = usize::try_from(limit).unwrap_or(usize::MAX);
-        let seq = state
-            .sessions()
-            .get(&self.session)
-            .map(|row| row.report_seq);
-        match seq {
-            Some(seq) if seq > self.known_seq => self.acknowledged(seq),
-            Some(seq) if seq == self.known_seq => {}
-            // The view is behind a reply that is already here; or the session is gone.
-            Some(_) | None => return,
+        let Some(session) = state.sessions().get(&self.session) else {
+            return;
+        };
+        self.learn(session);
+        // Until it is known what the store knows, nobody can tell what it does not. The view may
+        // also be behind a reply that is already here.
+        if self.outstanding.is_some() || session.sequence < self.known {
+            return;
         }
         let folded: Vec<TallyKey> = self
             .rows
@@ -274,8 +323,8 @@ impl Tallies {
         }
     }
 
-    /// What the next report carries, sorted by key.
-    fn due(&mut self) -> Vec<Tally> {
+    /// What the next report tells of, sorted by key.
+    fn due(&mut self) -> Vec<TallyKey> {
         let ahead = Cohort(self.time.cohort().0.saturating_add(1));
         let ready = |key: &&TallyKey| !self.ahead_waits || key.cohort <= ahead;
         let urgent = self.urgent.iter().filter(|key| self.changed.contains(*key));
@@ -286,30 +335,28 @@ impl Tallies {
         let keys = urgent.chain(others).filter(ready).take(self.tallies_max);
         let mut keys: Vec<TallyKey> = keys.cloned().collect();
         keys.sort();
-        let tally = |key: TallyKey| {
-            let counts = self.rows.get(&key)?.counts.clone();
-            Some(Tally { key, counts })
-        };
-        let tallies: Vec<Tally> = keys.into_iter().filter_map(tally).collect();
-        for tally in &tallies {
-            self.urgent.remove(&tally.key);
-        }
-        tallies
+        keys
     }
 
-    fn numbered(&mut self, tallies: Vec<Tally>, anchor: Option<Anchor>) -> Report {
-        self.seq = self.seq.max(self.known_seq).saturating_add(1);
-        let sent = tallies.iter().map(|t| (t.key.clone(), t.counts.clone()));
-        self.outstanding.insert(self.seq, sent.collect());
-        if self.outstanding.len() > OUTSTANDING_MAX {
-            self.outstanding.pop_first();
+    fn send(&mut self, keys: Vec<TallyKey>, anchor: Option<Anchor>) -> Operation {
+        let mut counts = Vec::new();
+        let mut tallies = Vec::new();
+        for key in keys {
+            self.urgent.remove(&key);
+            let Some(row) = self.rows.get(&key) else {
+                continue;
+            };
+            tallies.push(Tally {
+                key: key.clone(),
+                counts: row.counts.minus(&row.known),
+            });
+            counts.push((key, row.counts.clone()));
         }
-        Report {
-            session: self.session,
-            seq: self.seq,
-            tallies,
-            anchor,
-        }
+        self.outstanding = Some(Report {
+            counts,
+            carried: None,
+        });
+        Operation::Report { tallies, anchor }
     }
 }
 

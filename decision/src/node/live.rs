@@ -1,10 +1,11 @@
 //! The session that devices are answered under.
+use super::envelope::{Envelopes, Stand};
 use crate::{
     engine::Index,
     ledger::{Ledger, LedgerLimits, Owners, Purse, PurseLimits},
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use tidegate_domain::id::SessionId;
+use tidegate_domain::{State, id::SessionId};
 
 /// A session that the store knows, and what belongs to it.
 #[derive(Debug)]
@@ -13,6 +14,9 @@ pub(crate) struct Live {
     pub(crate) purse: Purse,
     ledger: Mutex<Ledger>,
     owners: RwLock<Arc<Owners>>,
+    /// The envelope on its way, and the number of the last one that is settled.
+    envelopes: Mutex<Envelopes>,
+    stand: Mutex<Stand>,
 }
 
 impl Live {
@@ -24,7 +28,26 @@ impl Live {
             purse,
             ledger: Mutex::new(Ledger::new(session, LedgerLimits::default())),
             owners: RwLock::new(Arc::new(owners(session, index))),
+            envelopes: Mutex::default(),
+            stand: Mutex::default(),
         }
+    }
+
+    pub(crate) fn envelopes(&self) -> MutexGuard<'_, Envelopes> {
+        self.envelopes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the session stands in the view.
+    pub(crate) fn stand(&self) -> Stand {
+        let stand = self.stand.lock().unwrap_or_else(PoisonError::into_inner);
+        stand.clone()
+    }
+
+    pub(crate) fn follow_stand(&self, state: &State) {
+        let stand = Stand::of(state, self.session);
+        *self.stand.lock().unwrap_or_else(PoisonError::into_inner) = stand;
     }
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -49,31 +72,47 @@ fn owners(own: SessionId, index: &Index) -> Owners {
 
 /// The place of the session that is live, if one is.
 #[derive(Debug, Default)]
-pub(crate) struct Place(RwLock<Option<Arc<Live>>>);
+pub(crate) struct Place {
+    live: RwLock<Option<Arc<Live>>>,
+    /// The last session that was live: while it is being closed, its envelopes still have fates.
+    followed: RwLock<Option<Arc<Live>>>,
+}
 
 impl Place {
     /// Counts under the session, if there is one. What is counted here is counted before
     /// [`Self::end`] returns, or not at all. Short, and without another look at this place: whoever
     /// ends the session waits for it, and whoever comes later waits for him.
     pub(crate) fn under<T>(&self, count: impl FnOnce(Option<&Live>) -> T) -> T {
-        let live = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         count(live.as_deref())
     }
 
     /// The session, for what counts nothing: by the time it is looked at, it may be over.
     pub(crate) fn get(&self) -> Option<Arc<Live>> {
-        let live = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         live.clone()
+    }
+
+    /// The session, or the last that there was.
+    pub(crate) fn followed(&self) -> Option<Arc<Live>> {
+        let followed = self.followed.read().unwrap_or_else(PoisonError::into_inner);
+        followed.clone()
     }
 
     /// Begins a session.
     pub(crate) fn begin(&self, live: Live) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(live));
+        let live = Arc::new(live);
+        let mut followed = self
+            .followed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *followed = Some(Arc::clone(&live));
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live);
     }
 
     /// Ends the session: when this returns, everybody who counted under it has, and nobody will.
     pub(crate) fn end(&self) -> Option<Arc<Live>> {
-        let mut live = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         live.take()
     }
 }
@@ -84,6 +123,7 @@ mod tests {
     use crate::engine::Token;
     use std::{sync::mpsc, time::Duration};
     use tidegate_domain::{
+        command::Operation,
         id::{Component, LogTime, Pseudonym, ReleaseName, RolloutId, WaveIndex},
         tally::Arm,
         testing::{Fleet, stratum},
@@ -136,7 +176,10 @@ mod tests {
             std::thread::sleep(Duration::from_millis(50));
             assert!(!closing.is_finished(), "it waits for the answer");
             signs.send(()).unwrap();
-            assert_eq!(closing.join().unwrap().tallies[0].counts.exposed, 1);
+            let Operation::Report { tallies, .. } = closing.join().unwrap() else {
+                panic!("a report");
+            };
+            assert_eq!(tallies[0].counts.exposed, 1);
         });
         place.under(|live| assert!(live.is_none()));
     }

@@ -29,6 +29,7 @@
 #[cfg(not(madsim))]
 mod connections;
 mod desk;
+mod envelope;
 mod grpc;
 #[cfg(not(madsim))]
 mod http;
@@ -194,7 +195,7 @@ impl Node {
                 tracing::warn!("outcomes are lost: their owners could not be reached in time");
             }
             self.tasks.iter().for_each(|task| task.abort());
-            // One that runs right now may still begin a session or number a report.
+            // One that runs right now may still begin a session or send an envelope.
             for task in self.tasks.drain(..) {
                 let _ = task.await;
             }

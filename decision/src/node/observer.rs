@@ -33,6 +33,9 @@ impl Shown {
     fn follow(&mut self, view: &View, changed: bool) {
         let Self { desk, followed_at } = self;
         let (state, now) = (view.state(), desk.clock.boot());
+        if let Some(followed) = desk.live.followed() {
+            followed.follow_stand(state);
+        }
         desk.live.under(|live| {
             let Some(live) = live else { return };
             live.purse.follow(state, now);

@@ -1,15 +1,15 @@
-//! The node's session in the store: opened, followed, reported for, closed.
-use super::{desk::Desk, live::Live};
+//! The node's session in the store: opened, followed, worked under, closed.
+use super::{
+    desk::Desk,
+    envelope::{self, Over, Sealed},
+    live::Live,
+};
 use std::{sync::Arc, time::Duration};
 use tidegate_client::{ClientError, Proposed, StoreClient};
 use tidegate_domain::{
     Event, Outcome, Rejection,
-    command::{
-        CloseSession, Command, GrantBudget, OpenSession, Proposal, Report, ReturnBudget,
-        VALIDITY_MAX, seal,
-    },
+    command::{Command, OPERATIONS_MAX, OpenSession, Operation, Proposal, VALIDITY_MAX, seal},
     id::{CommandId, LogTime, Millis, SessionId},
-    node::PoolKey,
 };
 use tidegate_runtime::{AsyncRuntime as _, Entropy, EntropyError, Rt};
 
@@ -76,20 +76,16 @@ impl Signer {
         Self { client, entropy }
     }
 
-    /// Signs one command and commits it; retries keep its id.
-    pub(crate) async fn ask(
+    /// Signs one command on the newest snapshot, to be applied within `valid` of now.
+    pub(crate) fn seal(
         &self,
         desk: &Desk,
-        command: impl Into<Command>,
-    ) -> Result<Vec<Event>, AskError> {
-        self.propose(self.sign(desk, command.into())?).await
-    }
-
-    /// Signs one command on the newest snapshot.
-    fn sign(&self, desk: &Desk, command: Command) -> Result<Vec<u8>, AskError> {
+        command: Command,
+        valid: Millis,
+    ) -> Result<Sealed, AskError> {
         let snapshot = desk.known.snapshot().ok_or(AskError::Blind)?;
         let cited = snapshot.index.cited();
-        let (not_before, not_after) = validity(cited.time, desk.standing().now);
+        let (not_before, not_after) = validity(cited.time, desk.standing().now, valid);
         let proposal = Proposal {
             origin: cited.origin.clone(),
             id: CommandId(self.entropy.array()?),
@@ -100,7 +96,17 @@ impl Signer {
             command,
             expected_revision: None,
         };
-        Ok(seal(&proposal, &[&desk.signing]).to_bytes())
+        let signed = seal(&proposal, &[&desk.signing]);
+        Ok(Sealed {
+            bytes: signed.to_bytes(),
+            digest: signed.digest(),
+            epoch: cited.epoch,
+            not_after,
+        })
+    }
+
+    pub(crate) const fn client(&self) -> &StoreClient {
+        &self.client
     }
 
     async fn propose(&self, command: Vec<u8>) -> Result<Vec<Event>, AskError> {
@@ -115,8 +121,8 @@ impl Signer {
 /// From when until when, in log time, a command may be applied that is signed `now` on a state
 /// that was `seen` then. A state in which nothing happens grows old: counted from it, the command
 /// would be valid for longer than the store takes.
-fn validity(seen: LogTime, now: LogTime) -> (LogTime, LogTime) {
-    let not_after = now.after(VALID);
+fn validity(seen: LogTime, now: LogTime, valid: Millis) -> (LogTime, LogTime) {
+    let not_after = now.after(valid);
     let earliest = LogTime(not_after.0.saturating_sub(VALIDITY_MAX.0));
     (seen.max(earliest), not_after)
 }
@@ -154,7 +160,7 @@ async fn open(
         region: desk.config.region.clone(),
         address: advertise.to_owned(),
     };
-    let command = signer.sign(desk, open.into())?;
+    let command = signer.seal(desk, open.into(), VALID)?.bytes;
     let mut pause = PAUSE;
     loop {
         match signer.propose(command.clone()).await {
@@ -213,90 +219,38 @@ async fn until(desk: &Desk, holds: impl Fn(&Desk) -> bool) {
     }
 }
 
-/// Asks for the admissions that devices wait for, and gives back what is of no use.
-pub(crate) async fn budgets(desk: &Desk, signer: &Signer) {
+/// Most admissions that one envelope gives back; the rest follows in the next.
+const RETURNS_MAX: usize = 512;
+
+/// Asks for the admissions that devices wait for, gives back what is of no use, and reports if that
+/// is due: in this order of effects, so that what is resolved makes room for what is asked for.
+pub(crate) async fn work(desk: &Desk, signer: &Signer, report: bool) {
     let Some(live) = desk.live.get() else { return };
-    let session = live.session;
-    let wanted = live.purse.wanted(desk.clock.boot());
-    let grants = wanted.into_iter().map(|(pool, wanted)| {
-        let live = Arc::clone(&live);
-        async move {
-            let grant = GrantBudget {
-                session,
-                pool: pool.clone(),
-                wanted,
-            };
-            match signer.ask(desk, grant).await {
-                Ok(_) => {}
-                Err(AskError::Rejected(why)) => {
-                    tracing::debug!(rollout = %pool.rollout, %why, "no admissions");
-                    live.purse.refused(&pool, &why, desk.clock.boot());
-                }
-                Err(error) => tracing::info!(%error, "admissions were not granted"),
-            }
-        }
-    });
-    at_a_time(grants).await;
-    let returns = desk
-        .take_returns(session)
-        .into_iter()
-        .map(|(pool, unused)| {
-            let live = Arc::clone(&live);
-            async move { give_back(desk, signer, &live, pool, unused).await }
-        });
-    at_a_time(returns).await;
-}
-
-async fn give_back(desk: &Desk, signer: &Signer, live: &Live, pool: PoolKey, unused: u64) {
-    let unspent = ReturnBudget {
-        session: live.session,
-        pool: pool.clone(),
-        unused,
-    };
-    match signer.ask(desk, unspent).await {
-        Ok(_) => {}
-        Err(AskError::Rejected(why)) => {
-            tracing::info!(%why, "admissions were not taken back");
-            live.purse.give_back(&pool, unused);
-        }
-        // It may have been applied: what is on its way back is never spent.
-        Err(error) => tracing::info!(%error, "admissions may not have been returned"),
+    let mut operations = Vec::new();
+    if report {
+        operations.extend(live.ledger().report(None));
     }
-}
-
-/// Runs some at a time, so that many pools neither wait for each other nor flood the store.
-async fn at_a_time(work: impl Iterator<Item = impl Future<Output = ()>>) {
-    use futures::StreamExt;
-    const AT_A_TIME: usize = 16;
-    futures::stream::iter(work)
-        .for_each_concurrent(AT_A_TIME, |one| one)
-        .await;
-}
-
-/// Sends one report, if there is anything to say.
-pub(crate) async fn report(desk: &Desk, signer: &Signer) -> Result<(), AskError> {
-    let Some(live) = desk.live.get() else {
-        return Ok(());
-    };
-    let report = live.ledger().report(None);
-    match report {
-        Some(report) => send(desk, signer, &live, report).await,
-        None => Ok(()),
+    let mut returns = desk.take_returns(live.session);
+    let rest = returns.split_off(returns.len().min(RETURNS_MAX));
+    if !rest.is_empty() {
+        desk.queue_returns(live.session, rest);
     }
-}
-
-async fn send(desk: &Desk, signer: &Signer, live: &Live, report: Report) -> Result<(), AskError> {
-    let seq = report.seq;
-    let sent = signer.ask(desk, report).await;
-    match &sent {
-        Ok(_) => live.ledger().acknowledged(seq),
-        Err(AskError::Rejected(why)) => {
-            tracing::warn!(%why, seq, "a report was refused");
-            live.ledger().refused(seq);
-        }
-        Err(error) => tracing::info!(%error, seq, "it is not known whether a report arrived"),
+    let returns = returns.into_iter();
+    operations.extend(returns.map(|(pool, unused)| Operation::Return { pool, unused }));
+    let wanted = live.purse.wanted(desk.clock.boot()).into_iter();
+    operations.extend(wanted.map(|(pool, wanted)| Operation::Grant { pool, wanted }));
+    assert!(
+        operations.len() <= OPERATIONS_MAX,
+        "an envelope has room for what is gathered"
+    );
+    if operations.is_empty() {
+        return;
     }
-    sent.map(drop)
+    match envelope::send(desk, signer, &live, operations).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(Over)) => tracing::info!(session = %live.session, "the session is over"),
+        Err(error) => tracing::info!(%error, "nothing can be asked of the store"),
+    }
 }
 
 /// Reports everything and closes the session, however often the store has to be asked.
@@ -308,10 +262,6 @@ pub(crate) async fn close(desk: &Desk, signer: &Signer) -> Result<(), CloseError
     let mut refused = false;
     loop {
         match try_close(desk, signer, &live).await {
-            Err(CloseError::Ask(AskError::Store(error))) => {
-                tracing::info!(%error, "the session is not closed yet");
-                Rt::sleep(PAUSE).await;
-            }
             // The store may take a part: that is told before the node gives up.
             Err(CloseError::Ask(AskError::Rejected(why))) if !refused => {
                 tracing::warn!(%why, "the last report was refused");
@@ -323,32 +273,44 @@ pub(crate) async fn close(desk: &Desk, signer: &Signer) -> Result<(), CloseError
 }
 
 async fn try_close(desk: &Desk, signer: &Signer, live: &Live) -> Result<(), CloseError> {
+    if let Err(Over) = envelope::finish(desk, signer, live).await? {
+        return Ok(());
+    }
     let snapshot = desk.known.snapshot().ok_or(AskError::Blind)?;
     let at_once = snapshot.index.settings().report_tallies_max;
     while live.ledger().due_len() > at_once {
         let Some(report) = live.ledger().report(None) else {
             break;
         };
-        send(desk, signer, live, report).await?;
+        tell(desk, signer, live, vec![report]).await?;
     }
     let last = live.ledger().final_report(None);
-    let Some(last) = last else {
-        // What the store takes, it is told.
-        let report = live.ledger().report(None);
-        if let Some(report) = report {
-            send(desk, signer, live, report).await?;
-        }
-        let tallies = live.ledger().due_len();
-        return Err(CloseError::Untold { tallies });
-    };
-    let (seq, session) = (last.seq, live.session);
-    match signer.ask(desk, CloseSession { session, last }).await {
-        Ok(_) => Ok(()),
-        Err(AskError::Rejected(why)) if matches!(*why, Rejection::SessionOver { .. }) => Ok(()),
-        Err(error @ AskError::Store(_)) => Err(error.into()),
-        Err(error) => {
-            live.ledger().refused(seq);
-            Err(error.into())
+    if let Some(last) = last {
+        return tell(desk, signer, live, vec![last, Operation::Close]).await;
+    }
+    // What the store takes, it is told.
+    let report = live.ledger().report(None);
+    if let Some(report) = report {
+        tell(desk, signer, live, vec![report]).await?;
+    }
+    let tallies = live.ledger().due_len();
+    Err(CloseError::Untold { tallies })
+}
+
+/// Sends what must be taken as a whole. A session that is over needs no more telling.
+async fn tell(
+    desk: &Desk,
+    signer: &Signer,
+    live: &Live,
+    operations: Vec<Operation>,
+) -> Result<(), CloseError> {
+    let sent = envelope::send(desk, signer, live, operations).await?;
+    let refused = sent.unwrap_or_default().into_values().next();
+    match refused {
+        None => Ok(()),
+        Some(why) => {
+            let why = why.unwrap_or(Rejection::CloseAfterRefusal);
+            Err(AskError::Rejected(Box::new(why)).into())
         }
     }
 }
@@ -360,8 +322,8 @@ mod tests {
     #[test]
     fn a_command_signed_on_an_old_state_is_not_valid_for_too_long() {
         let day = |n: u64| LogTime(n * 24 * 3_600_000);
-        assert_eq!(validity(day(100), day(100)), (day(100), day(101)));
-        assert_eq!(validity(day(95), day(100)), (day(95), day(101)));
-        assert_eq!(validity(day(80), day(100)), (day(94), day(101)));
+        assert_eq!(validity(day(100), day(100), VALID), (day(100), day(101)));
+        assert_eq!(validity(day(95), day(100), VALID), (day(95), day(101)));
+        assert_eq!(validity(day(80), day(100), VALID), (day(94), day(101)));
     }
 }

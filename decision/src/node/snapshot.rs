@@ -39,7 +39,9 @@ pub(crate) fn changes_snapshot(event: &Event) -> bool {
             | Event::BudgetGranted { .. }
             | Event::BudgetReturned { .. }
             | Event::BudgetLost { .. }
-            | Event::Reported { .. }
+            | Event::SessionAdvanced(_)
+            | Event::OperationRefused(_)
+            | Event::JournalAnchored(_)
             | Event::Tallied { .. }
             | Event::CohortMatured { .. }
             | Event::CreditGrown { .. }

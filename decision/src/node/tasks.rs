@@ -4,7 +4,7 @@ use super::{
     session::{self, Signer},
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tidegate_runtime::{AsyncRuntime as _, Rt, Task};
+use tidegate_runtime::{AsyncRuntime as _, BootInstant, Rt, Task};
 
 /// Between two looks for admissions to ask for when nobody calls for one.
 const BUDGETS_EVERY: Duration = Duration::from_millis(500);
@@ -23,37 +23,44 @@ pub(crate) fn start(desk: &Arc<Desk>, signer: &Signer, address: SocketAddr) -> V
         _ => desk.config.advertise.clone(),
     };
     let all = || (Arc::clone(desk), signer.clone());
-    let (one, two, three) = (all(), all(), all());
+    let (one, two) = (all(), all());
     vec![
         Rt::spawn(session::hold(one.0, one.1, advertise)),
-        Rt::spawn(budgets(two.0, two.1)),
-        Rt::spawn(reports(three.0, three.1)),
+        Rt::spawn(work(two.0, two.1)),
         Rt::spawn(forwards(Arc::clone(desk))),
         Rt::spawn(lag(Arc::clone(desk))),
     ]
 }
 
-async fn budgets(desk: Arc<Desk>, signer: Signer) {
-    loop {
-        let wanted = desk.wants.notified();
-        let _ = Rt::timeout(BUDGETS_EVERY, wanted).await;
-        session::budgets(&desk, &signer).await;
-    }
-}
-
-async fn reports(desk: Arc<Desk>, signer: Signer) {
+/// What the session asks for and tells, one envelope after the other.
+async fn work(desk: Arc<Desk>, signer: Signer) {
+    let mut reported = desk.clock.boot();
+    let mut failed = None;
     loop {
         let snapshot = desk.known.snapshot();
         let every = snapshot.map_or(REPORT_EVERY, |snapshot| {
             Duration::from_millis(snapshot.index.settings().report_interval.0)
         });
-        let urgent = desk.urgent.notified();
-        if Rt::timeout(every, urgent).await.is_ok() {
-            // Failures come in bursts: one report for those of a moment.
-            Rt::sleep(URGENT_PAUSE).await;
+        // Failures come in bursts: one report for those of a moment.
+        let soon = failed.map(|at: BootInstant| at.after(URGENT_PAUSE));
+        let report_at = reported.after(every);
+        let report_at = soon.map_or(report_at, |soon| soon.min(report_at));
+        let pause = report_at.since(desk.clock.boot()).min(BUDGETS_EVERY);
+        tokio::select! {
+            biased;
+            () = desk.urgent.notified(), if failed.is_none() => {
+                failed = Some(desk.clock.boot());
+                continue;
+            }
+            () = desk.wants.notified() => {}
+            () = Rt::sleep(pause) => {}
         }
-        // What went wrong was said; what was not told is told next time.
-        let _ = session::report(&desk, &signer).await;
+        let now = desk.clock.boot();
+        let due = now >= report_at;
+        session::work(&desk, &signer, due).await;
+        if due {
+            (reported, failed) = (now, None);
+        }
     }
 }
 

@@ -71,10 +71,7 @@ pub fn demand(state: &State, command: &Command) -> Demand {
             }))
         }
         Command::OpenSession(_) => Demand::Decision,
-        Command::CloseSession(close) => Demand::Session(close.session),
-        Command::GrantBudget(grant) => Demand::Session(grant.session),
-        Command::ReturnBudget(back) => Demand::Session(back.session),
-        Command::Report(report) => Demand::Session(report.session),
+        Command::AdvanceSession(envelope) => Demand::Session(envelope.session),
         Command::Tick(_) => Demand::Node,
         #[cfg(feature = "bench")]
         Command::BenchFiller(_) => Demand::Nobody,

@@ -7,7 +7,7 @@ use crate::{
         Base, COMMAND_PAYLOAD_TYPE, Command, DETACHED_BYTES_MAX, ENVELOPE_BYTES_MAX, PAE_BYTES_MAX,
         SIGNATURES_MAX, Signature, SignedCommand, pae,
     },
-    id::{Epoch, Hash, PublicKey},
+    id::{Epoch, PublicKey},
     rejection::{MalformedFault, Unauthorized},
     signature::{BadSignature, verify_pae},
     state::State,
@@ -73,7 +73,7 @@ impl Claim {
         let claimed = claimed_signers(&signed.signatures)?;
         let terms = Terms {
             id: body.id,
-            digest: Hash(blake3::derive_key(DIGEST_CONTEXT, &signed.body)),
+            digest: signed.digest(),
             not_before: body.not_before,
             not_after: body.not_after,
             expected_revision: body.expected_revision,
@@ -154,9 +154,6 @@ impl Examined {
         Ok(Verified::new(command, terms, signers))
     }
 }
-
-/// Domain of the digest that binds a command's id to what was signed under it.
-const DIGEST_CONTEXT: &str = "tidegate 2026-11 command digest v1";
 
 /// The keys that claim to have signed: sorted, so that there is one form, and so distinct.
 fn claimed_signers(signatures: &[Signature]) -> Result<BTreeSet<PublicKey>, Unauthorized> {

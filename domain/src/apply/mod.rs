@@ -6,6 +6,7 @@ mod changes;
 mod examine;
 mod judge;
 mod react;
+mod work;
 
 pub use authorize::{Terms, Verified};
 pub use changes::Context;
@@ -17,7 +18,7 @@ pub(crate) use react::held_by;
 
 use crate::{
     command::{Command, VALIDITY_MAX},
-    decide::{decide, revision_of},
+    decide::{decide, revision_of, sessions::check_turn},
     event::{Event, SpentId},
     id::{Hash, Index, LogTime},
     rejection::{Limit, Rejection},
@@ -132,7 +133,7 @@ pub(crate) fn apply_verified(
     if let Err(rejection) = check_terms(state, command.get(), command.terms(), &context) {
         return refused(record(state, &context, None, false), rejection);
     }
-    let spent = Some(SpentId {
+    let spent = spends_id(command.get()).then(|| SpentId {
         id: command.terms().id,
         digest: command.terms().digest,
         not_after: command.terms().not_after,
@@ -153,6 +154,12 @@ pub(crate) fn apply_verified(
         outcome: Outcome::Accepted(events),
         state_root: carries_root.then(|| state.root()),
     }
+}
+
+/// Whether a command's id is what makes it apply once. Of a session's envelopes the sequence is:
+/// nothing has to be remembered of each, however many there are.
+const fn spends_id(command: &Command) -> bool {
+    !matches!(command, Command::AdvanceSession(_))
 }
 
 /// Folds what every entry does.
@@ -198,13 +205,27 @@ fn check_terms(
     terms: &Terms,
     context: &Context,
 ) -> Result<(), Rejection> {
-    let Terms {
-        id,
-        digest,
-        not_before,
-        not_after,
-        expected_revision: _,
-    } = *terms;
+    if let Command::AdvanceSession(envelope) = command {
+        check_turn(state, envelope, terms)?;
+        if terms.expected_revision.is_some() {
+            revision_of(state, command)?;
+        }
+        return check_validity(terms, context);
+    }
+    check_id(state, terms)?;
+    check_validity(terms, context)?;
+    let max = u64::from(state.config().limits.commands_max);
+    if state.spent().len() as u64 >= max && !is_urgent(command) {
+        return Err(Rejection::LimitReached {
+            what: Limit::CommandIds,
+            max,
+        });
+    }
+    Ok(())
+}
+
+fn check_id(state: &State, terms: &Terms) -> Result<(), Rejection> {
+    let Terms { id, digest, .. } = *terms;
     if let Some(spent) = state
         .spent()
         .get(&id)
@@ -219,6 +240,15 @@ fn check_terms(
             Rejection::IdOfAnother { index }
         });
     }
+    Ok(())
+}
+
+fn check_validity(terms: &Terms, context: &Context) -> Result<(), Rejection> {
+    let Terms {
+        not_before,
+        not_after,
+        ..
+    } = *terms;
     let requested = not_after.since(not_before);
     if requested > VALIDITY_MAX {
         return Err(Rejection::ValidityTooLong {
@@ -231,13 +261,6 @@ fn check_terms(
             not_before,
             not_after,
             now: context.time,
-        });
-    }
-    let max = u64::from(state.config().limits.commands_max);
-    if state.spent().len() as u64 >= max && !is_urgent(command) {
-        return Err(Rejection::LimitReached {
-            what: Limit::CommandIds,
-            max,
         });
     }
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! Each entry does a bounded amount of it; what is left is done by the next entry, and
 //! [`crate::plan::next_wakeup`] says that there is some.
-use super::{changes::Changes, judge};
+use super::{changes::Changes, judge, work};
 use crate::{
     command::Command,
     decide::rollouts::{check_return, halted},
@@ -38,15 +38,11 @@ pub(crate) fn react(changes: &mut Changes<'_>, command: &Command) {
                 .for_each(|rollout| follow(changes, rollout));
             fold_one(changes);
         }
-        Command::Report(_) | Command::CloseSession(_) | Command::WriteOffBudget(_) => {
-            settle_sessions(changes);
-            mature_cohorts(changes);
-            judge::touched(changes);
-            let touched = judge::touched_rollouts(changes.events());
-            touched
-                .into_iter()
-                .for_each(|rollout| follow(changes, rollout));
+        Command::AdvanceSession(envelope) => {
+            work::perform(changes, envelope);
+            settle_and_judge(changes);
         }
+        Command::WriteOffBudget(_) => settle_and_judge(changes),
         Command::RotateKeys(_)
         | Command::RevokeKey(_)
         | Command::RevokeRelease(_)
@@ -59,7 +55,6 @@ pub(crate) fn react(changes: &mut Changes<'_>, command: &Command) {
         Command::ExpediteRollout(a) => follow(changes, a.rollout),
         Command::ApproveRollout(a) => follow(changes, a.rollout),
         Command::StartRollout(a) => follow(changes, a.rollout),
-        Command::ReturnBudget(a) => follow(changes, a.pool.rollout),
         Command::RegisterRelease(_)
         | Command::AddReleaseSignatures(_)
         | Command::RegisterVariant(_)
@@ -73,13 +68,23 @@ pub(crate) fn react(changes: &mut Changes<'_>, command: &Command) {
         | Command::SetRegionPolicy(_)
         | Command::SetHold(_)
         | Command::OpenSession(_)
-        | Command::GrantBudget(_)
         | Command::ChangeMembership(_)
         | Command::SetClusterConfig(_)
         | Command::RaiseStateVersion(_) => {}
         #[cfg(feature = "bench")]
         Command::BenchFiller(_) => {}
     }
+}
+
+/// What follows from what nodes do: gates see each report as a whole.
+fn settle_and_judge(changes: &mut Changes<'_>) {
+    settle_sessions(changes);
+    mature_cohorts(changes);
+    judge::touched(changes);
+    let touched = judge::touched_rollouts(changes.events());
+    touched
+        .into_iter()
+        .for_each(|rollout| follow(changes, rollout));
 }
 
 /// Takes the steps that the plan says, until it waits.

@@ -21,6 +21,9 @@ pub const SIGNATURES_MAX: usize = 64;
 /// Longest signed command, in bytes: detached arguments, body and signatures.
 pub const ENVELOPE_BYTES_MAX: usize = DETACHED_BYTES_MAX + (64 << 10);
 
+/// Domain of the digest of a signed body.
+const DIGEST_CONTEXT: &str = "tidegate 2026-11 command digest v1";
+
 /// A signature with the raw key that made it. Key ids are never looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -301,6 +304,12 @@ impl SignedCommand {
             }
             Err(at) => self.signatures.insert(at, signature),
         }
+    }
+
+    /// Digest of what is signed: the same whoever signs it. An id, and a session's turn, are bound to
+    /// it.
+    pub fn digest(&self) -> Hash {
+        Hash(blake3::derive_key(DIGEST_CONTEXT, &self.body))
     }
 
     /// The canonical bytes: what `apply` takes.

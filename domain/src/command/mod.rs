@@ -4,6 +4,7 @@ mod declare;
 mod envelope;
 #[cfg(feature = "bench")]
 mod filler;
+mod operation;
 
 pub use envelope::{
     Arguments, Base, COMMAND_PAYLOAD_TYPE, CommandBody, DETACHED_BYTES_MAX, ENVELOPE_BYTES_MAX,
@@ -12,18 +13,17 @@ pub use envelope::{
 };
 #[cfg(feature = "bench")]
 pub use filler::BenchFiller;
+pub use operation::{OPERATIONS_MAX, Operation, Tally};
 
 use crate::{
     config::{ClusterConfig, Member},
     guard::{HoldKey, HoldKind, RecoveryImage, RegionPolicy, Scope, StopCovers, StopScope},
     id::{
-        Epoch, LogTime, PublicKey, Reason, Region, ReleaseName, RolloutId, SecurityVersion,
-        SessionId, StateVersion, StopId, VariantId, WaveIndex,
+        Epoch, Instance, LogTime, PublicKey, Reason, Region, ReleaseName, RolloutId,
+        SecurityVersion, Sequence, SessionId, StateVersion, StopId, VariantId, WaveIndex,
     },
     key::ProposedRole,
-    node::{Anchor, PoolKey},
     rollout::RolloutSpec,
-    tally::{Counts, TallyKey},
     variant::VariantTraits,
 };
 use minicbor::{Decode, Encode};
@@ -90,16 +90,10 @@ commands! {
     SetHold = 0x0053,
     /// Opens a decision node's session.
     OpenSession = 0x0060,
-    /// Closes a session with its final anchor.
-    CloseSession = 0x0061,
-    /// Asks for admissions.
-    GrantBudget = 0x0062,
-    /// Gives back unused admissions with the session's final word.
-    ReturnBudget = 0x0063,
     /// Gives a dead session up.
     WriteOffBudget = 0x0064,
-    /// A session's tallies and anchor.
-    Report = 0x0065,
+    /// What a session asks for and reports: all of it under one signature.
+    AdvanceSession = 0x0066,
     /// Moves log time on.
     Tick = 0x0070,
     /// Changes which store nodes there are.
@@ -348,37 +342,6 @@ arguments! {
     }
 }
 arguments! {
-    /// Arguments of [`Command::CloseSession`].
-    CloseSession {
-        /// The session.
-        #[n(0)] session: SessionId,
-        /// The last report; its tallies are final.
-        #[n(1)] last: Report,
-    }
-}
-arguments! {
-    /// Arguments of [`Command::GrantBudget`].
-    GrantBudget {
-        /// The session.
-        #[n(0)] session: SessionId,
-        /// Where it will be spent.
-        #[n(1)] pool: PoolKey,
-        /// How many admissions are asked for; fewer may be granted. At least 1.
-        #[n(2)] wanted: u64,
-    }
-}
-arguments! {
-    /// Arguments of [`Command::ReturnBudget`].
-    ReturnBudget {
-        /// The session.
-        #[n(0)] session: SessionId,
-        /// Where it was to be spent.
-        #[n(1)] pool: PoolKey,
-        /// How many admissions come back, never to be used: at most granted − returned − spent.
-        #[n(2)] unused: u64,
-    }
-}
-arguments! {
     /// Arguments of [`Command::WriteOffBudget`]: all budgets of a session that will not come back.
     WriteOffBudget {
         /// The session.
@@ -388,27 +351,22 @@ arguments! {
     }
 }
 arguments! {
-    /// Arguments of [`Command::Report`].
-    Report {
+    /// Arguments of [`Command::AdvanceSession`]: an envelope of a session's operations. It spends
+    /// no command id: that it is the session's next one is what makes it apply once.
+    AdvanceSession {
         /// The session.
         #[n(0)] session: SessionId,
-        /// Greater than the number of the session's last report.
-        #[n(1)] seq: u64,
-        /// The tallies that changed, cumulative, sorted by key.
-        #[n(2)] tallies: Vec<Tally>,
-        /// Where the node's journal stands.
-        #[n(3)] anchor: Option<Anchor>,
+        /// Which life of the node works under the session: 1 since it was opened.
+        #[n(1)] instance: Instance,
+        /// The number of the envelope: exactly the session's last plus one, from 1.
+        #[n(2)] sequence: Sequence,
+        /// What is to be done, in this order, at most [`OPERATIONS_MAX`]. Each sees the effects of
+        /// those before it; one that is refused keeps none of the others from being done, but for
+        /// [`Operation::Close`].
+        #[n(3)] operations: Vec<Operation>,
     }
 }
-arguments! {
-    /// One tally of a report.
-    Tally {
-        /// What is counted.
-        #[n(0)] key: TallyKey,
-        /// The cumulative counts in this session; `silent` is zero.
-        #[n(1)] counts: Counts,
-    }
-}
+
 arguments! {
     /// Arguments of [`Command::Tick`]: none; the stamp is what it brings.
     Tick {}

@@ -1,14 +1,14 @@
-//! Decisions on sessions, budgets and reports.
-use super::{Decision, barriers, check_limit, check_range, check_text, invalid};
+//! Decisions on budgets.
+use super::{Decision, barriers, check_range, invalid, sessions::open_one};
 use crate::{
     apply::Context,
-    command::{CloseSession, GrantBudget, OpenSession, ReturnBudget, WriteOffBudget},
+    command::WriteOffBudget,
     event::Event,
     evolve::{stratum_credit, waves_of},
     guard::{Stop, StopScope},
-    id::{PublicKey, SessionId, WaveIndex},
-    node::{Budget, BudgetKey, PoolKey, Session, SessionStatus},
-    rejection::{AdmissionLimit, Field, Limit, Rejection, ValueFault},
+    id::{SessionId, WaveIndex},
+    node::{Budget, BudgetKey, PoolKey},
+    rejection::{AdmissionLimit, Field, Rejection, ValueFault},
     rollout::{Life, Rollout},
     state::State,
     tally::Arm,
@@ -16,86 +16,32 @@ use crate::{
 };
 use tidegate_mutant::{Mutant, is_on};
 
-/// Longest address of a decision node, in bytes.
-const ADDRESS_BYTES_MAX: usize = 256;
 /// Most admissions that one grant may ask for.
 const WANTED_MAX: u64 = 1 << 32;
 
-pub(super) fn open_session(
-    state: &State,
-    arguments: &OpenSession,
-    key: Option<&PublicKey>,
-    context: &Context,
-) -> Decision {
-    let OpenSession { region, address } = arguments;
-    check_text(Field::Address, address, ADDRESS_BYTES_MAX)?;
-    let ended = state.derived.ended_sessions.len();
-    let open = state.sessions().len().saturating_sub(ended);
-    check_limit(Limit::Sessions, open, state.config().limits.sessions_max)?;
-    let key = key.ok_or_else(|| invalid(Field::Signatures, ValueFault::NoSigner))?;
-    let last = state.meta().last_session;
-    Ok(vec![Event::SessionOpened(Session {
-        id: SessionId(last.0.saturating_add(1)),
-        key: *key,
-        region: region.clone(),
-        address: address.clone(),
-        status: SessionStatus::Open,
-        report_seq: 0,
-        anchor: None,
-        opened_at: context.time,
-        revision: context.revision(),
-    })])
-}
-
-pub(super) fn open_one(state: &State, session: SessionId) -> Result<&Session, Rejection> {
-    let row = state.sessions().get(&session);
-    let row = row.ok_or(Rejection::UnknownSession { session })?;
-    match row.status {
-        SessionStatus::Open => Ok(row),
-        SessionStatus::Closed { .. } | SessionStatus::WrittenOff { .. } => {
-            Err(Rejection::SessionOver { session })
-        }
-    }
-}
-
-/// The session's last word. What it held and did not use comes back by consequence.
-pub(super) fn close_session(
-    state: &State,
-    arguments: &CloseSession,
-    context: &Context,
-) -> Decision {
-    let CloseSession { session, last } = arguments;
-    if last.session != *session {
-        return Err(invalid(Field::LastSession, ValueFault::OtherSession));
-    }
-    let mut events = super::reports::report(state, last, context)?;
-    events.push(Event::SessionClosed { session: *session });
-    Ok(events)
-}
-
 /// Grants as much of what is wanted as cap, credit and pacing have room for.
-pub(super) fn grant(state: &State, arguments: &GrantBudget, context: &Context) -> Decision {
-    let GrantBudget {
-        session,
-        pool,
-        wanted,
-    } = arguments;
-    open_one(state, *session)?;
-    check_range(Field::Wanted, *wanted, 1, WANTED_MAX)?;
+pub(super) fn grant(
+    state: &State,
+    session: SessionId,
+    pool: &PoolKey,
+    wanted: u64,
+    context: &Context,
+) -> Decision {
+    check_range(Field::Wanted, wanted, 1, WANTED_MAX)?;
     let rollout = super::rollouts::get(state, pool.rollout)?;
     check_admits(state, rollout, pool)?;
     let room = room(state, rollout, pool, context);
     match room.iter().min_by_key(|(_, room)| *room) {
         _ if is_on(Mutant::DoubleGrant) => Ok(vec![Event::BudgetGranted {
-            session: *session,
+            session,
             pool: pool.clone(),
-            count: *wanted,
+            count: wanted,
         }]),
         Some((limit, 0)) => Err(no_admissions(*limit)),
         least => Ok(vec![Event::BudgetGranted {
-            session: *session,
+            session,
             pool: pool.clone(),
-            count: least.map_or(*wanted, |(_, room)| (*room).min(*wanted)),
+            count: least.map_or(wanted, |(_, room)| (*room).min(wanted)),
         }]),
     }
 }
@@ -211,26 +157,21 @@ fn pacing_room(rollout: &Rollout, wave: WaveIndex, context: &Context) -> Option<
 
 pub(super) fn return_unused(
     state: &State,
-    arguments: &ReturnBudget,
-    _context: &Context,
+    session: SessionId,
+    pool: &PoolKey,
+    unused: u64,
 ) -> Decision {
-    let ReturnBudget {
-        session,
-        pool,
-        unused,
-    } = arguments;
-    open_one(state, *session)?;
-    let held = budget_of(state, *session, pool).held();
-    if *unused == 0 || *unused > held {
+    let held = budget_of(state, session, pool).held();
+    if unused == 0 || unused > held {
         return Err(Rejection::ReturnExceedsHeld {
             existing: held,
-            requested: *unused,
+            requested: unused,
         });
     }
     Ok(vec![Event::BudgetReturned {
-        session: *session,
+        session,
         pool: pool.clone(),
-        count: *unused,
+        count: unused,
     }])
 }
 

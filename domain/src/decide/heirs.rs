@@ -1,65 +1,43 @@
 //! Outcomes of exposures whose session is over: whoever is left may tell them.
 use crate::{
-    evolve::sessions_of,
+    evolve::{untold_by, untold_by_ended},
     id::SessionId,
     state::State,
-    tally::{Counts, SessionTallyKey, TallyKey},
+    tally::{Counts, TallyKey},
 };
 
-/// A tally without the outcomes that are not the session's to tell.
+/// What a session says of a cohort, without the outcomes that are not its to tell.
 ///
 /// A session tells what became of the exposures that it made, and, once another session is over,
-/// of those that the other left unresolved: devices outlive decision nodes. What goes beyond (two
+/// of those that the other left untold: devices outlive decision nodes. What goes beyond (two
 /// heirs may count one device, when its first answer was lost) is passed over, the successes first,
 /// so that a cohort never resolves more than it exposed and nobody's own outcomes are crowded out.
 pub(super) fn without_strangers(
     state: &State,
     session: SessionId,
     key: &TallyKey,
-    counts: &Counts,
-    before: &Counts,
+    mut counts: Counts,
 ) -> Counts {
-    let mut counts = counts.clone();
-    let beyond = counts.spoken().saturating_sub(counts.exposed);
+    let own = untold_by(state, session, key).saturating_add(counts.exposed);
+    let beyond = counts.spoken().saturating_sub(own);
     if beyond == 0 {
         return counts;
     }
-    let mut over = beyond.saturating_sub(left_to(state, session, key));
+    let left: u64 = untold_by_ended(state, key)
+        .iter()
+        .map(|(_, left)| left)
+        .sum();
+    let mut over = beyond.saturating_sub(left);
     let Counts {
         verified,
         reverted,
         failed,
         ..
     } = &mut counts;
-    let fates = [
-        (verified, before.verified),
-        (reverted, before.reverted),
-        (failed, before.failed),
-    ];
-    for (fate, said) in fates {
-        let dropped = fate.saturating_sub(said).min(over);
+    for fate in [verified, reverted, failed] {
+        let dropped = (*fate).min(over);
         *fate = fate.saturating_sub(dropped);
         over = over.saturating_sub(dropped);
     }
     counts
-}
-
-/// Exposures of a cohort that sessions which are over left unresolved, less those that other open
-/// sessions told the fate of.
-fn left_to(state: &State, heir: SessionId, key: &TallyKey) -> u64 {
-    let (mut left, mut told) = (0_u64, 0_u64);
-    for session in sessions_of(state, key).into_iter().filter(|id| *id != heir) {
-        let row = SessionTallyKey {
-            session,
-            tally: key.clone(),
-        };
-        let counts = state.tallies().get(&row).map(|row| &row.counts);
-        let spoken = counts.map_or(0, Counts::spoken);
-        let exposed = counts.map_or(0, |counts| counts.exposed);
-        if state.derived.ended_sessions.contains(&session) {
-            left = left.saturating_add(exposed.saturating_sub(spoken));
-        }
-        told = told.saturating_add(spoken.saturating_sub(exposed));
-    }
-    left.saturating_sub(told)
 }

@@ -11,6 +11,7 @@ mod releases;
 mod reports;
 mod rollback;
 pub(crate) mod rollouts;
+pub(crate) mod sessions;
 mod spec;
 
 use crate::{
@@ -42,13 +43,10 @@ pub(crate) fn decide(state: &State, command: &Verified<Command>, context: &Conte
         Command::ExpediteRollout(arguments) => rollouts::expedite(state, arguments, context),
         Command::OpenSession(arguments) => {
             let key = command.signers().first();
-            budgets::open_session(state, arguments, key, context)
+            sessions::open(state, arguments, key, context)
         }
-        Command::CloseSession(arguments) => budgets::close_session(state, arguments, context),
-        Command::GrantBudget(arguments) => budgets::grant(state, arguments, context),
-        Command::ReturnBudget(arguments) => budgets::return_unused(state, arguments, context),
+        Command::AdvanceSession(arguments) => Ok(sessions::advance(arguments, command.terms())),
         Command::WriteOffBudget(arguments) => budgets::write_off(state, arguments, context),
-        Command::Report(arguments) => reports::report(state, arguments, context),
         Command::Tick(_) => Ok(Vec::new()),
         #[cfg(feature = "bench")]
         Command::BenchFiller(_) => Ok(Vec::new()),
@@ -108,11 +106,7 @@ pub(crate) fn revision_of(state: &State, command: &Command) -> Result<Revision, 
         Command::LiftStop(a) => state.stops().get(&a.stop).map(|stop| stop.revision),
         Command::SetRegionPolicy(a) => state.region_policies().get(&a.region).map(|p| p.revision),
         Command::SetHold(a) => state.holds().get(&a.key).map(|hold| hold.revision),
-        Command::CloseSession(a) => session(&a.session),
-        Command::GrantBudget(a) => session(&a.session),
-        Command::ReturnBudget(a) => session(&a.session),
         Command::WriteOffBudget(a) => session(&a.session),
-        Command::Report(a) => session(&a.session),
         Command::ChangeMembership(_) => Some(state.membership().revision),
         Command::SetClusterConfig(_) => Some(state.config().revision),
         Command::RegisterRelease(_)
@@ -120,6 +114,7 @@ pub(crate) fn revision_of(state: &State, command: &Command) -> Result<Revision, 
         | Command::CreateRollout(_)
         | Command::EmergencyStop(_)
         | Command::OpenSession(_)
+        | Command::AdvanceSession(_)
         | Command::Tick(_)
         | Command::RaiseStateVersion(_) => {
             return Err(changes_nothing_revised(command));

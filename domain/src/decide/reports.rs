@@ -1,81 +1,74 @@
 //! Decisions on reports: what nodes say of exposures, and what of it counts.
-use super::{
-    Decision,
-    budgets::{budget_of, open_one},
-    check_text, heirs, invalid,
-};
+use super::{Decision, budgets::budget_of, check_text, heirs, invalid, sessions::open_one};
 use crate::{
     apply::Context,
-    command::Report,
+    command::Tally,
     derived::kind_of,
-    event::Event,
+    event::{AnchoredJournal, Event},
     id::SessionId,
     node::{Anchor, PoolKey},
     rejection::{Field, Limit, Rejection, TallyFault, ValueFault},
     state::State,
-    tally::{Arm, COUNT_MAX, Counts, LATENCY_BUCKETS, SessionTallyKey, TallyKey},
+    tally::{Arm, COUNT_MAX, Counts, LATENCY_BUCKETS, TallyKey},
 };
 use std::collections::BTreeMap;
 
 /// Longest origin of a journal, in bytes.
 const ORIGIN_BYTES_MAX: usize = 256;
 
-/// A report: each tally is cumulative in its session, so that a retry says the same and a greater
-/// one replaces a smaller.
+/// Bounds the tallies of all reports in one envelope together.
+pub(super) fn check_room(state: &State, tallies: usize) -> Result<(), Rejection> {
+    let max = u64::from(state.config().limits.report_tallies_max);
+    if tallies as u64 <= max {
+        return Ok(());
+    }
+    Err(Rejection::LimitReached {
+        what: Limit::ReportTallies,
+        max,
+    })
+}
+
+/// A report: each tally says what comes to what the session said before.
 ///
 /// Tallies of rollouts that are forgotten, and of cohorts that are past the silence horizon and
 /// folded away, are passed over: their exposures are resolved as silent. Exposures that a node
 /// could not report in time (it was cut off for longer than the horizon) it counts in the cohort
 /// of the hour in which it reports them.
-pub(super) fn report(state: &State, report: &Report, context: &Context) -> Decision {
-    let Report {
-        session: id,
-        seq,
-        tallies,
-        anchor,
-    } = report;
-    let session = open_one(state, *id)?;
-    if *seq <= session.report_seq {
-        return Err(Rejection::ReportNotNewer {
-            existing: session.report_seq,
-            requested: *seq,
-        });
-    }
+pub(super) fn report(
+    state: &State,
+    session: SessionId,
+    tallies: &[Tally],
+    anchor: Option<&Anchor>,
+    context: &Context,
+) -> Decision {
+    let mut events = Vec::new();
     if let Some(anchor) = anchor {
-        check_anchor(session.anchor.as_ref(), anchor)?;
-    }
-    let max = state.config().limits.report_tallies_max;
-    if tallies.len() as u64 > u64::from(max) {
-        return Err(Rejection::LimitReached {
-            what: Limit::ReportTallies,
-            max: u64::from(max),
-        });
+        check_anchor(open_one(state, session)?.anchor.as_ref(), anchor)?;
+        events.push(Event::JournalAnchored(AnchoredJournal {
+            session,
+            anchor: anchor.clone(),
+        }));
     }
     if !tallies.is_sorted_by(|a, b| a.key < b.key) {
         return Err(invalid(Field::Tallies, ValueFault::Unsorted));
     }
     let mut exposed: BTreeMap<PoolKey, u64> = BTreeMap::new();
-    let mut events = vec![Event::Reported {
-        session: *id,
-        seq: *seq,
-        anchor: anchor.clone(),
-    }];
-    for tally in tallies {
-        let said = check_tally(state, *id, &tally.key, &tally.counts, context)?;
-        let Some(Said { counts, more }) = said.filter(|said| said.more != Counts::default()) else {
+    for Tally { key, counts } in tallies {
+        let counts = check_tally(state, session, key, counts, context)?;
+        let Some(counts) = counts.filter(|counts| *counts != Counts::default()) else {
             continue;
         };
-        if let Some(pool) = tally.key.pool() {
+        if let Some(pool) = key.pool() {
             let sum = exposed.entry(pool).or_default();
-            *sum = sum.saturating_add(more.exposed);
+            *sum = sum.saturating_add(counts.exposed);
         }
         events.push(Event::Tallied {
-            session: *id,
-            key: tally.key.clone(),
+            session,
+            key: key.clone(),
             counts: Box::new(counts),
         });
     }
-    check_grants(state, *id, &exposed)?;
+    check_grants(state, session, &exposed)?;
     Ok(events)
 }
 
@@ -100,14 +93,6 @@ fn check_anchor(before: Option<&Anchor>, anchor: &Anchor) -> Result<(), Rejectio
     Ok(())
 }
 
-/// What counts of a tally.
-struct Said {
-    /// All of it, cumulative.
-    counts: Counts,
-    /// What it adds to what the session said before.
-    more: Counts,
-}
-
 /// What counts of a tally; `None` if it is passed over.
 fn check_tally(
     state: &State,
@@ -115,7 +100,7 @@ fn check_tally(
     key: &TallyKey,
     counts: &Counts,
     context: &Context,
-) -> Result<Option<Said>, Rejection> {
+) -> Result<Option<Counts>, Rejection> {
     let refused = |fault| Rejection::TallyInconsistent {
         rollout: key.rollout,
         fault,
@@ -151,18 +136,20 @@ fn check_tally(
     if !state.cohorts().contains(key) && is_mature(state, key, context) {
         return Ok(None);
     }
-    let own = SessionTallyKey {
-        session,
-        tally: key.clone(),
-    };
-    let before = state.tallies().get(&own).map(|row| row.counts.clone());
-    let before = before.unwrap_or_default();
-    if !counts.is_at_least(&before) {
-        return Err(refused(TallyFault::Falls));
-    }
-    let counts = heirs::without_strangers(state, session, key, counts, &before);
-    let more = counts.minus(&before);
-    Ok(Some(Said { counts, more }))
+    let counts = within_cohort(state, key, counts);
+    Ok(Some(heirs::without_strangers(state, session, key, counts)))
+}
+
+/// A tally without steps on the way beyond the exposures of its cohort. No gate judges them, and
+/// nobody's report is to be refused for what others said.
+fn within_cohort(state: &State, key: &TallyKey, counts: &Counts) -> Counts {
+    let cohort = state.cohorts().get(key);
+    let sum = cohort.map_or_else(|| counts.clone(), |cohort| cohort.plus(counts));
+    let beyond = |steps: u64| steps.saturating_sub(sum.exposed);
+    let mut counts = counts.clone();
+    counts.downloaded = counts.downloaded.saturating_sub(beyond(sum.downloaded));
+    counts.installed = counts.installed.saturating_sub(beyond(sum.installed));
+    counts
 }
 
 fn does_not_add_up(counts: &Counts) -> Option<TallyFault> {
@@ -180,19 +167,25 @@ fn does_not_add_up(counts: &Counts) -> Option<TallyFault> {
         predictions,
         latency,
     } = counts;
-    let greatest = [exposed, operations, predictions, verified, failed, reverted]
-        .into_iter()
-        .chain(latency)
-        .max();
+    let greatest = [
+        exposed,
+        downloaded,
+        installed,
+        verified,
+        failed,
+        reverted,
+        operations,
+        predictions,
+    ]
+    .into_iter()
+    .chain(latency)
+    .max();
     if let Some(value) = greatest.copied().filter(|greatest| *greatest > COUNT_MAX) {
         let max = COUNT_MAX;
         return Some(TallyFault::TooGreat { value, max });
     }
     if *silent != 0 {
         return Some(TallyFault::Silence);
-    }
-    if downloaded > exposed || installed > exposed {
-        return Some(TallyFault::StepsBeyondExposures);
     }
     if errors > operations || correct > predictions {
         return Some(TallyFault::PartBeyondWhole);

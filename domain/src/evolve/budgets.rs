@@ -1,18 +1,21 @@
-//! Folds of sessions, budgets and tallies.
+//! Folds of budgets and tallies.
 //!
 //! Every fold costs the same however much history there is: sums, pools and cohorts follow each
-//! tally by its difference to the one before.
-use super::{Inconsistent, revision, row, sums};
+//! tally by what it adds.
+use super::{
+    Inconsistent, exposures, revision, row,
+    sessions::{forget_budget_if_settled, forget_if_settled},
+    sums,
+};
 use crate::{
     derived::aged,
     event::Event,
     id::SessionId,
-    node::{Anchor, Budget, BudgetKey, PoolKey, Session, SessionStatus},
+    node::{BudgetKey, PoolKey},
     state::State,
-    tally::{Arm, Counts, SessionTally, SessionTallyKey, TallyKey},
+    tally::{Arm, Counts, TallyKey},
     wave::Paced,
 };
-use std::ops::Bound;
 
 #[expect(
     clippy::wildcard_enum_match_arm,
@@ -20,15 +23,6 @@ use std::ops::Bound;
 )]
 pub(super) fn fold(state: &mut State, event: &Event) -> Result<(), Inconsistent> {
     match event {
-        Event::SessionOpened(session) => opened(state, session),
-        Event::SessionClosed { session } => {
-            let at = state.meta().time;
-            ended(state, *session, SessionStatus::Closed { at })
-        }
-        Event::SessionWrittenOff { session, reason: _ } => {
-            let at = state.meta().time;
-            ended(state, *session, SessionStatus::WrittenOff { at })
-        }
         Event::BudgetGranted {
             session,
             pool,
@@ -44,11 +38,6 @@ pub(super) fn fold(state: &mut State, event: &Event) -> Result<(), Inconsistent>
             pool,
             count,
         } => lost(state, *session, pool, *count),
-        Event::Reported {
-            session,
-            seq,
-            anchor,
-        } => reported(state, *session, *seq, anchor.as_ref()),
         Event::Tallied {
             session,
             key,
@@ -61,28 +50,6 @@ pub(super) fn fold(state: &mut State, event: &Event) -> Result<(), Inconsistent>
         }
         _ => Err(Inconsistent::Missing("fold of this event")),
     }
-}
-
-fn opened(state: &mut State, session: &Session) -> Result<(), Inconsistent> {
-    if session.id <= state.meta().last_session {
-        return Err(Inconsistent::Conflict("the session is open"));
-    }
-    state.meta.get_mut().last_session = session.id;
-    state.sessions.insert(session.id, session.clone());
-    Ok(())
-}
-
-fn ended(state: &mut State, id: SessionId, status: SessionStatus) -> Result<(), Inconsistent> {
-    let revision = revision(state);
-    let session = row(&mut state.sessions, &id, "session")?;
-    session.status = status;
-    session.revision = revision;
-    state.derived.ended_sessions.insert(id);
-    for key in budgets_of(state, id).cloned().collect::<Vec<_>>() {
-        forget_budget_if_settled(state, &key);
-    }
-    forget_if_settled(state, id);
-    Ok(())
 }
 
 fn granted(
@@ -221,75 +188,41 @@ fn lost(
     Ok(())
 }
 
-fn reported(
-    state: &mut State,
-    session: SessionId,
-    seq: u64,
-    anchor: Option<&Anchor>,
-) -> Result<(), Inconsistent> {
-    let revision = revision(state);
-    let session = row(&mut state.sessions, &session, "session")?;
-    if seq <= session.report_seq {
-        return Err(Inconsistent::Conflict("the report is folded"));
-    }
-    session.report_seq = seq;
-    session.revision = revision;
-    if anchor.is_some() {
-        session.anchor = anchor.cloned();
-    }
-    Ok(())
-}
-
 fn tallied(
     state: &mut State,
     session: SessionId,
     key: &TallyKey,
     counts: &Counts,
 ) -> Result<(), Inconsistent> {
-    let revision = revision(state);
-    let own = SessionTallyKey {
-        session,
-        tally: key.clone(),
-    };
-    let before = state.tallies.get(&own).map(|row| row.counts.clone());
-    let before = before.unwrap_or_default();
-    if !counts.is_at_least(&before) {
-        return Err(Inconsistent::Conflict("a greater tally is there"));
-    }
-    let more = counts.minus(&before);
-    let row = SessionTally {
-        counts: counts.clone(),
-        revision,
-    };
-    state.tallies.insert(own, row);
-    let by_cohort = &mut state.derived.tallies_by_cohort;
-    by_cohort.insert((key.clone(), session));
     let cohort = state.cohorts.entry(key.clone());
-    *cohort = cohort.plus(&more);
+    *cohort = cohort.plus(counts);
     let aged = aged(state, key).ok_or(Inconsistent::Missing("rollout"))?;
     state.derived.cohorts_by_age.insert(aged);
-    sums::change(state, key, |sum| sum.young = sum.young.plus(&more));
-    let Some(pool) = key.pool() else {
-        return Ok(());
-    };
-    let own = counts.own_spoken().saturating_sub(before.own_spoken());
-    spent(state, session, &pool, more.exposed, own)?;
-    if let Some(row) = state.pools.get_mut(&pool) {
-        row.resolved = row.resolved.saturating_add(more.spoken());
+    sums::change(state, key, |sum| sum.young = sum.young.plus(counts));
+    let pool = key.pool();
+    if let Some(pool) = &pool {
+        spent(state, session, pool, counts.exposed)?;
+    }
+    for (of, told) in exposures::count(state, session, key, counts)? {
+        if let Some(pool) = &pool {
+            resolved(state, of, pool, told)?;
+        }
+        forget_if_settled(state, of);
+    }
+    if let Some(row) = pool.and_then(|pool| state.pools.get_mut(&pool)) {
+        row.resolved = row.resolved.saturating_add(counts.spoken());
     }
     Ok(())
 }
 
-/// Follows exposures, and fates that devices told of them, in the budget they draw on. A session
-/// that speaks of others' exposures only has no budget there.
+/// Follows exposures in the budget that they draw on.
 fn spent(
     state: &mut State,
     session: SessionId,
     pool: &PoolKey,
     exposed: u64,
-    resolved: u64,
 ) -> Result<(), Inconsistent> {
-    if exposed == 0 && resolved == 0 {
+    if exposed == 0 {
         return Ok(());
     }
     let key = budget_key(session, pool);
@@ -298,13 +231,25 @@ fn spent(
         return Err(Inconsistent::Conflict("the budget is spent"));
     }
     budget.spent = budget.spent.saturating_add(exposed);
-    budget.resolved = budget.resolved.saturating_add(resolved);
     state.derived.follow_budget(&key, budget);
+    Ok(())
+}
+
+/// Follows the fates of a session's exposures in the budget that they drew on.
+fn resolved(
+    state: &mut State,
+    session: SessionId,
+    pool: &PoolKey,
+    count: u64,
+) -> Result<(), Inconsistent> {
+    let key = budget_key(session, pool);
+    let budget = row(&mut state.budgets, &key, "budget")?;
+    budget.resolved = budget.resolved.saturating_add(count);
     forget_budget_if_settled(state, &key);
     Ok(())
 }
 
-/// A cohort is past the horizon: silence is known, and the rows that made it are folded away.
+/// A cohort is past the horizon: silence is known, and its rows are folded away.
 fn matured(state: &mut State, key: &TallyKey) -> Result<(), Inconsistent> {
     let aged = aged(state, key);
     let young = state.cohorts.remove(key);
@@ -326,70 +271,13 @@ fn matured(state: &mut State, key: &TallyKey) -> Result<(), Inconsistent> {
     if let Some(pool) = pool.as_ref().and_then(|pool| state.pools.get_mut(pool)) {
         pool.resolved = pool.resolved.saturating_add(silent.silent);
     }
-    for session in sessions_of(state, key) {
-        let own = SessionTallyKey {
-            session,
-            tally: key.clone(),
-        };
-        let by_cohort = &mut state.derived.tallies_by_cohort;
-        by_cohort.remove(&(key.clone(), session));
-        let Some(row) = state.tallies.remove(&own) else {
-            continue;
-        };
+    for (session, silent) in exposures::forget(state, key) {
         if let Some(pool) = &pool {
-            let budget = budget_key(session, pool);
-            if let Some(budget) = state.budgets.get_mut(&budget) {
-                let silent = row.counts.unresolved();
-                budget.resolved = budget.resolved.saturating_add(silent);
-            }
-            forget_budget_if_settled(state, &budget);
+            resolved(state, session, pool, silent)?;
         }
         forget_if_settled(state, session);
     }
     Ok(())
-}
-
-/// The sessions with a row for a cohort; at most as many as there are sessions.
-pub(crate) fn sessions_of(state: &State, key: &TallyKey) -> Vec<SessionId> {
-    let by_cohort = &state.derived.tallies_by_cohort;
-    let from = Bound::Included((key.clone(), SessionId(0)));
-    let to = Bound::Included((key.clone(), SessionId(u64::MAX)));
-    by_cohort.range((from, to)).map(|(_, id)| *id).collect()
-}
-
-/// Drops a settled budget of a session that is over. An open session goes by the sums of its rows:
-/// one that began again at nothing would hide the next grant.
-pub(super) fn forget_budget_if_settled(state: &mut State, key: &BudgetKey) {
-    let over = state.derived.ended_sessions.contains(&key.session);
-    if over && state.budgets.get(key).is_some_and(Budget::is_settled) {
-        state.budgets.remove(key);
-        state.derived.forget_budget(key);
-        forget_if_settled(state, key.session);
-    }
-}
-
-/// Drops a session that is over, once it has neither budgets nor tallies.
-pub(super) fn forget_if_settled(state: &mut State, id: SessionId) {
-    if state.derived.ended_sessions.contains(&id)
-        && budgets_of(state, id).next().is_none()
-        && !has_tallies(state, id)
-    {
-        state.sessions.remove(&id);
-        state.derived.ended_sessions.remove(&id);
-    }
-}
-
-fn budgets_of(state: &State, session: SessionId) -> impl Iterator<Item = &BudgetKey> {
-    let pool = PoolKey::first(crate::id::RolloutId(0));
-    let rows = state.budgets.range(BudgetKey { session, pool }..);
-    rows.map(|(key, _)| key)
-        .take_while(move |key| key.session == session)
-}
-
-fn has_tallies(state: &State, session: SessionId) -> bool {
-    let tally = TallyKey::first(crate::id::RolloutId(0));
-    let mut rows = state.tallies.range(SessionTallyKey { session, tally }..);
-    rows.next().is_some_and(|(key, _)| key.session == session)
 }
 
 fn budget_key(session: SessionId, pool: &PoolKey) -> BudgetKey {

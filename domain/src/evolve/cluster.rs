@@ -7,7 +7,7 @@ use crate::{
     state::{Spent, State},
 };
 
-/// Most spent ids, and most holds, that one entry forgets: more than it can add, so that the
+/// Most spent ids, holds, and sessions, each, that one entry forgets: more than it can add, so that the
 /// backlog shrinks, and few, so that no entry is slow.
 const FORGET_MAX: usize = 4;
 
@@ -58,7 +58,8 @@ pub(super) fn entry_recorded(
     Ok(())
 }
 
-/// Forgets ids whose commands can never be applied again, and holds that hold no more.
+/// Forgets ids whose commands can never be applied again, holds that hold no more, and sessions
+/// that are over and whose last envelope can come no more.
 fn forget_expired(state: &mut State, now: LogTime) {
     for _ in 0..FORGET_MAX {
         match state.derived.spent_by_end.first() {
@@ -74,6 +75,15 @@ fn forget_expired(state: &mut State, now: LogTime) {
             Some((end, key)) if *end <= now => {
                 state.holds.remove(key);
                 state.derived.holds_by_end.pop_first();
+            }
+            Some(_) | None => break,
+        }
+    }
+    for _ in 0..FORGET_MAX {
+        match state.derived.settled_sessions.first() {
+            Some((end, id)) if *end < now => {
+                state.sessions.remove(id);
+                state.derived.settled_sessions.pop_first();
             }
             Some(_) | None => break,
         }

@@ -2,15 +2,19 @@
 //! view has the same root as the state that it follows.
 mod budgets;
 mod cluster;
+mod exposures;
 mod guards;
 mod keys;
 mod releases;
 mod rollouts;
+mod sessions;
 mod sums;
 
 pub use rollouts::FOLD_MAX;
 
-pub(crate) use budgets::{sessions_of, stratum_credit, waves_of};
+pub(crate) use budgets::{stratum_credit, waves_of};
+pub(crate) use exposures::{untold_by, untold_by_ended};
+pub(crate) use sessions::{has_rows, kept_until};
 pub(crate) use sums::of_variant;
 
 use crate::{
@@ -115,12 +119,14 @@ pub fn evolve(state: &mut State, event: &Event) -> Result<(), Inconsistent> {
         | Event::GateOverridden { .. }
         | Event::RolloutFolded { .. }
         | Event::RolloutForgotten { .. } => rollouts::fold(state, event),
-        Event::SessionOpened(_)
-        | Event::SessionClosed { .. }
-        | Event::SessionWrittenOff { .. }
-        | Event::BudgetGranted { .. }
+        Event::SessionOpened(session) => sessions::opened(state, session),
+        Event::SessionAdvanced(advance) => sessions::advanced(state, advance),
+        Event::OperationRefused(refused) => sessions::operation_refused(state, refused),
+        Event::JournalAnchored(anchored) => sessions::anchored(state, anchored),
+        Event::SessionClosed { session } => sessions::closed(state, *session),
+        Event::SessionWrittenOff { session, reason: _ } => sessions::written_off(state, *session),
+        Event::BudgetGranted { .. }
         | Event::BudgetReturned { .. }
-        | Event::Reported { .. }
         | Event::Tallied { .. }
         | Event::CohortMatured { .. }
         | Event::CreditGrown { .. }

@@ -1,5 +1,5 @@
 //! Folds of rollouts, waves, gates and halts.
-use super::{Inconsistent, budgets, revision, row, sums};
+use super::{Inconsistent, exposures, revision, row, sessions, sums};
 use crate::{
     derived::aged,
     event::Event,
@@ -7,7 +7,7 @@ use crate::{
     node::{BudgetKey, PoolKey},
     rollout::{HaltBar, HaltCause, Life, RollbackPlan, Rollout, RolloutSpec},
     state::State,
-    tally::{SessionTallyKey, SumKey, TallyKey},
+    tally::{SumKey, TallyKey},
     wave::{Opening, WaveState},
 };
 
@@ -303,18 +303,13 @@ fn keys<'a, K: Clone + 'a>(
 /// One session's row of one cohort at a time.
 fn fold_cohorts(state: &mut State, id: RolloutId, room: usize) -> usize {
     let first = (TallyKey::first(id), crate::id::SessionId(0));
-    let rows = state.derived.tallies_by_cohort.range(first..);
-    let tallies = keys(rows, room, |(key, _)| key.rollout == id);
-    for (tally, session) in &tallies {
-        let row = (tally.clone(), *session);
-        state.derived.tallies_by_cohort.remove(&row);
-        state.tallies.remove(&SessionTallyKey {
-            session: *session,
-            tally: tally.clone(),
-        });
-        budgets::forget_if_settled(state, *session);
+    let rows = state.derived.untold_by_cohort.range(first..);
+    let untold = keys(rows, room, |(key, _)| key.rollout == id);
+    for (key, session) in &untold {
+        exposures::set(state, *session, key, 0);
+        sessions::forget_if_settled(state, *session);
     }
-    let left = room.saturating_sub(tallies.len());
+    let left = room.saturating_sub(untold.len());
     let rows = state.cohorts.range(TallyKey::first(id)..);
     let cohorts = keys(rows.map(|(key, _)| key), left, |key| key.rollout == id);
     for key in &cohorts {
@@ -323,7 +318,7 @@ fn fold_cohorts(state: &mut State, id: RolloutId, room: usize) -> usize {
         }
         state.cohorts.remove(key);
     }
-    tallies.len().saturating_add(cohorts.len())
+    untold.len().saturating_add(cohorts.len())
 }
 
 fn fold_budgets(state: &mut State, id: RolloutId, room: usize) -> usize {
@@ -337,7 +332,7 @@ fn fold_budgets(state: &mut State, id: RolloutId, room: usize) -> usize {
         };
         state.budgets.remove(&key);
         state.derived.forget_budget(&key);
-        budgets::forget_if_settled(state, *session);
+        sessions::forget_if_settled(state, *session);
     }
     found.len()
 }

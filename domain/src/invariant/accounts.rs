@@ -9,26 +9,27 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Cohorts are the sum of their sessions' tallies, young sums the sum of their cohorts, the pool
-/// the sum of the strata that are left.
+/// What is untold in a cohort is what its sessions have untold, young sums are the sum of their
+/// cohorts, the pool the sum of the strata that are left.
 pub(super) fn sums_add_up(t: &Transition<'_>) -> Result<(), Violation> {
     let state = t.after;
-    let mut cohorts: BTreeMap<TallyKey, Counts> = BTreeMap::new();
-    for (key, row) in state.tallies().iter() {
-        let cohort = cohorts.entry(key.tally.clone()).or_default();
-        *cohort = cohort.plus(&row.counts);
+    let mut untold: BTreeMap<TallyKey, u64> = BTreeMap::new();
+    for (key, count) in state.untold().iter() {
+        let sum = untold.entry(key.tally.clone()).or_default();
+        *sum = sum.saturating_add(*count);
     }
     let mut young: BTreeMap<SumKey, Counts> = BTreeMap::new();
     for (key, counts) in state.cohorts().iter() {
-        let expected = cohorts.remove(key).unwrap_or_default();
-        ensure(*counts == expected, "WAVE-1", || {
-            format!("cohort {key:?} is {counts:?}, its tallies are {expected:?}")
+        let of_sessions = untold.remove(key).unwrap_or(0);
+        let told_once = counts.exposed.checked_sub(counts.spoken()) == Some(of_sessions);
+        ensure(told_once, "WAVE-1", || {
+            format!("cohort {key:?} is {counts:?}, its sessions have {of_sessions} untold")
         })?;
         let sum = young.entry(stratum_sum(key)).or_default();
         *sum = sum.plus(counts);
     }
-    ensure(cohorts.is_empty(), "WAVE-1", || {
-        format!("tallies without a cohort: {cohorts:?}")
+    ensure(untold.is_empty(), "WAVE-1", || {
+        format!("exposures without a cohort: {untold:?}")
     })?;
     let mut pooled: BTreeMap<SumKey, Counts> = BTreeMap::new();
     for (key, sum) in state.sums().iter() {
@@ -111,19 +112,8 @@ pub(super) fn budgets_add_up(t: &Transition<'_>) -> Result<(), Violation> {
         let sum = open.entry(&key.pool).or_default();
         *sum = sum.saturating_add(unresolved);
     }
-    let mut told: BTreeMap<PoolKey, u64> = BTreeMap::new();
-    for (key, row) in state.tallies().iter() {
-        // Of exposures whose session is over, other sessions may have told the fate.
-        let others = row.counts.spoken().saturating_sub(row.counts.exposed);
-        if let Some(pool) = key.tally.pool() {
-            let sum = told.entry(pool).or_default();
-            *sum = sum.saturating_add(others);
-        }
-    }
     for (key, pool) in state.pools().iter() {
         let expected = open.get(key).copied().unwrap_or(0);
-        let told = told.get(key).copied().unwrap_or(0);
-        let expected = expected.saturating_sub(told);
         let ended = state
             .rollouts()
             .get(&key.rollout)

@@ -125,7 +125,9 @@ fn needs(event: &Event) -> Needs<'_> {
         | Event::HoldReleased { .. } => Needs::Operator,
         Event::SessionOpened(_)
         | Event::BudgetGranted { .. }
-        | Event::Reported { .. }
+        | Event::SessionAdvanced(_)
+        | Event::OperationRefused(_)
+        | Event::JournalAnchored(_)
         | Event::SessionClosed { .. }
         | Event::Tallied { .. } => Needs::DecisionNode,
         Event::EntryRecorded { .. }

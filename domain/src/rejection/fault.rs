@@ -189,16 +189,12 @@ pub enum TallyFault {
     #[n(1)]
     #[error("silence is derived, never reported")]
     Silence,
-    /// Devices went further than they were let in.
-    #[n(2)]
-    #[error("more steps than exposures")]
-    StepsBeyondExposures,
     /// A part is greater than its whole.
-    #[n(3)]
+    #[n(2)]
     #[error("a part is greater than its whole")]
     PartBeyondWhole,
     /// The latency histogram has another number of buckets.
-    #[n(4)]
+    #[n(3)]
     #[error("the latency histogram has {found} buckets, not {needed}")]
     Buckets {
         /// There are.
@@ -209,7 +205,7 @@ pub enum TallyFault {
         needed: u64,
     },
     /// The rollout has no such wave.
-    #[n(5)]
+    #[n(4)]
     #[error("there is no wave {wave}")]
     UnknownWave {
         /// Which.
@@ -217,7 +213,7 @@ pub enum TallyFault {
         wave: WaveIndex,
     },
     /// Nobody can have been let in.
-    #[n(6)]
+    #[n(5)]
     #[error("wave {wave} is not open")]
     WaveClosed {
         /// Which.
@@ -225,17 +221,13 @@ pub enum TallyFault {
         wave: WaveIndex,
     },
     /// The variant is not registered.
-    #[n(7)]
+    #[n(6)]
     #[error("there is no such variant")]
     UnknownVariant,
     /// Nobody can have been let in yet.
-    #[n(8)]
+    #[n(7)]
     #[error("the cohort lies in the future")]
     FutureCohort,
-    /// Counters only rise.
-    #[n(9)]
-    #[error("a counter falls")]
-    Falls,
 }
 
 /// What is wrong with a list of members.

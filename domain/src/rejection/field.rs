@@ -72,12 +72,11 @@ fields! {
     63 Expires "expires",
 
     70 Address "address",
-    71 LastSession "last.session",
-    72 PoolArm "pool.arm",
-    73 Wanted "wanted",
-    74 Tallies "tallies",
-    75 AnchorOrigin "anchor.origin",
-    76 AnchorRoot "anchor.root",
+    71 PoolArm "pool.arm",
+    72 Wanted "wanted",
+    73 Tallies "tallies",
+    74 AnchorOrigin "anchor.origin",
+    75 AnchorRoot "anchor.root",
 
     80 Lease "lease",
     81 DriftMargin "drift_margin",

@@ -194,20 +194,16 @@ pub enum ValueFault {
     #[n(26)]
     #[error("control is not offered anything")]
     Control,
-    /// Another session than the one that is closed.
-    #[n(27)]
-    #[error("the session that is closed")]
-    OtherSession,
     /// Another journal than the session's.
-    #[n(28)]
+    #[n(27)]
     #[error("a session has one journal")]
     OtherJournal,
     /// The journal said something else before.
-    #[n(29)]
+    #[n(28)]
     #[error("the journal of this size had another")]
     OtherRoot,
     /// A promise that stands would be broken.
-    #[n(30)]
+    #[n(29)]
     #[error("may not shrink while rollout {rollout} is not final")]
     Promised {
         /// To whose devices.

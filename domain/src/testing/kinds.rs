@@ -5,8 +5,8 @@ use crate::{
     config::ClusterConfig,
     guard::{HoldKey, RecoveryImage, RegionPolicy, StopCovers, StopScope},
     id::{
-        Pseudonym, Revision, RolloutId, SecurityVersion, SessionId, StateVersion, StopId,
-        VariantId, WaveIndex,
+        Instance, Pseudonym, Revision, RolloutId, SecurityVersion, Sequence, SessionId,
+        StateVersion, StopId, VariantId, WaveIndex,
     },
     key::Role,
     node::PoolKey,
@@ -18,12 +18,6 @@ use crate::{
 pub fn every_kind(fleet: &Fleet) -> Vec<Command> {
     let rollout_id = RolloutId(1);
     let session = SessionId(1);
-    let report = Report {
-        session,
-        seq: 1,
-        tallies: Vec::new(),
-        anchor: None,
-    };
     let pool = PoolKey {
         rollout: rollout_id,
         wave: WaveIndex(0),
@@ -171,25 +165,25 @@ pub fn every_kind(fleet: &Fleet) -> Vec<Command> {
             address: "d:1".to_owned(),
         }
         .into(),
-        CloseSession {
-            session,
-            last: report.clone(),
-        }
-        .into(),
-        GrantBudget {
-            session,
-            pool: pool.clone(),
-            wanted: 1,
-        }
-        .into(),
-        ReturnBudget {
-            session,
-            pool,
-            unused: 1,
-        }
-        .into(),
         WriteOffBudget { session, reason }.into(),
-        report.into(),
+        AdvanceSession {
+            session,
+            instance: Instance(1),
+            sequence: Sequence(1),
+            operations: vec![
+                Operation::Report {
+                    tallies: Vec::new(),
+                    anchor: None,
+                },
+                Operation::Return {
+                    pool: pool.clone(),
+                    unused: 1,
+                },
+                Operation::Grant { pool, wanted: 1 },
+                Operation::Close,
+            ],
+        }
+        .into(),
         Tick {}.into(),
         ChangeMembership {
             members: Vec::new(),

@@ -13,6 +13,7 @@ mod keyring;
 mod kinds;
 mod refusals;
 mod script;
+mod sessions;
 
 pub use build::{
     ReleaseBuilder, RolloutBuilder, component, name, reason, region, release, rollout, scope,
@@ -29,9 +30,14 @@ use crate::{
         access::{Demand, demand},
         apply, apply_verified,
     },
-    command::{Base, Command, Proposal, RotateKeys, SignedCommand, Tick, seal},
-    event::Event,
-    id::{CommandId, Epoch, Hash, Incarnation, Index, LogTime, Millis, RolloutId, SessionId},
+    command::{
+        AdvanceSession, Base, Command, Operation, Proposal, RotateKeys, SignedCommand, Tick, seal,
+    },
+    event::{Event, refused_operations},
+    id::{
+        CommandId, Epoch, Hash, Incarnation, Index, Instance, LogTime, Millis, RolloutId, Sequence,
+        SessionId,
+    },
     key::{ProposedKey, ProposedRole, Role},
     rejection::Rejection,
     signature::SigningKey,
@@ -256,6 +262,50 @@ impl Fleet {
             address: "decide-1.example:7443".to_owned(),
         });
         self.state.meta().last_session
+    }
+
+    /// A session's next envelope.
+    pub fn envelope(
+        &self,
+        session: SessionId,
+        operations: impl IntoIterator<Item = Operation>,
+    ) -> AdvanceSession {
+        let row = self.state.sessions().get(&session);
+        AdvanceSession {
+            session,
+            instance: row.map_or(Instance(1), |row| row.instance),
+            sequence: Sequence(row.map_or(0, |row| row.sequence.0) + 1),
+            operations: operations.into_iter().collect(),
+        }
+    }
+
+    /// Signs and applies a session's next envelope of one operation; answers what came of that.
+    ///
+    /// # Errors
+    /// The operation, or the envelope as a whole, was refused.
+    pub fn operate(
+        &mut self,
+        session: SessionId,
+        operation: Operation,
+    ) -> Result<Vec<Event>, Rejection> {
+        let envelope = self.envelope(session, [operation]);
+        match self.run(envelope).outcome {
+            Outcome::Accepted(events) => {
+                let refused = refused_operations(&events).next();
+                let refused = refused.map(|(_, rejection)| rejection.clone());
+                refused.map_or(Ok(events), Err)
+            }
+            Outcome::Rejected(rejection) => Err(rejection),
+        }
+    }
+
+    /// As [`Self::operate`], of what must be done.
+    #[track_caller]
+    pub fn does(&mut self, session: SessionId, operation: Operation) -> Vec<Event> {
+        match self.operate(session, operation) {
+            Ok(events) => events,
+            Err(rejection) => panic!("refused: {rejection}"),
+        }
     }
 
     /// Moves the leader's clock on.

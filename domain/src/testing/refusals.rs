@@ -4,13 +4,15 @@ mod values;
 use super::{component, scope, traits};
 use crate::{
     id::{
-        Epoch, Index, LogTime, Millis, NodeId, PublicKey, ReleaseName, Revision, RolloutId,
-        SecurityVersion, SessionId, StateVersion, StopId, VariantId, WaveIndex,
+        Epoch, Index, Instance, LogTime, Millis, NodeId, PublicKey, ReleaseName, Revision,
+        RolloutId, SecurityVersion, Sequence, SessionId, StateVersion, StopId, VariantId,
+        WaveIndex,
     },
     key::Role,
     rejection::{
-        AdmissionLimit, AmendmentFault, Field, MalformedFault, MembershipFault, Rejection,
-        SignatureFault, SupersessionFault, TallyFault, TargetFault, Unauthorized, ValueFault,
+        AdmissionLimit, AmendmentFault, Field, MalformedFault, MembershipFault, OutOfTurn,
+        Rejection, SignatureFault, SupersessionFault, TallyFault, TargetFault, Unauthorized,
+        ValueFault,
     },
     rollout::LifeStage,
     signature::KeyFault,
@@ -33,6 +35,7 @@ pub fn every_refusal() -> Vec<Rejection> {
     all.extend(about_releases());
     all.extend(about_targets());
     all.extend(about_rollouts());
+    all.extend(about_sessions());
     all.extend(about_nodes());
     all.extend(unauthorized().into_iter().map(Rejection::from));
     all.extend(
@@ -292,16 +295,13 @@ const fn stages() -> [LifeStage; 9] {
     ]
 }
 
-fn about_nodes() -> Vec<Rejection> {
+fn about_sessions() -> Vec<Rejection> {
     let (session, rollout) = (SESSION, ROLLOUT);
     let (existing, requested) = (3, 4);
     let mut all = vec![
         Rejection::UnknownSession { session },
         Rejection::SessionOver { session },
-        Rejection::ReportNotNewer {
-            existing,
-            requested,
-        },
+        Rejection::CloseAfterRefusal,
         Rejection::ReportExceedsGrants {
             existing,
             requested,
@@ -314,16 +314,27 @@ fn about_nodes() -> Vec<Rejection> {
             existing,
             requested,
         },
-        Rejection::BadStateVersion {
-            existing: StateVersion(1),
-            requested: StateVersion(3),
+    ];
+    let out_of_turn = [
+        OutOfTurn::OtherInstance {
+            existing: Instance(2),
+            requested: Instance(1),
+        },
+        OutOfTurn::SequenceOutOfOrder {
+            expected: Sequence(3),
+            requested: Sequence(4),
+        },
+        OutOfTurn::SequenceOfAnother { index: Index(9) },
+        OutOfTurn::TooManyOperations {
+            max: existing,
+            requested,
         },
     ];
+    all.extend(out_of_turn.map(Rejection::from));
     let wave = WAVE;
     let tallies = [
         TallyFault::TooGreat { value: 9, max: 8 },
         TallyFault::Silence,
-        TallyFault::StepsBeyondExposures,
         TallyFault::PartBeyondWhole,
         TallyFault::Buckets {
             found: 3,
@@ -333,7 +344,6 @@ fn about_nodes() -> Vec<Rejection> {
         TallyFault::WaveClosed { wave },
         TallyFault::UnknownVariant,
         TallyFault::FutureCohort,
-        TallyFault::Falls,
     ];
     all.extend(tallies.map(|fault| Rejection::TallyInconsistent { rollout, fault }));
     let life = LifeStage::Halted;
@@ -349,7 +359,15 @@ fn about_nodes() -> Vec<Rejection> {
         AdmissionLimit::Excluded,
     ];
     all.extend(admissions.map(|limit| Rejection::NoAdmissions { limit }));
+    all
+}
+
+fn about_nodes() -> Vec<Rejection> {
     let (node, key, count, bytes, max) = (NODE, KEY, 65, 300, 256);
+    let mut all = vec![Rejection::BadStateVersion {
+        existing: StateVersion(1),
+        requested: StateVersion(3),
+    }];
     let members = [
         MembershipFault::TooMany { count, max },
         MembershipFault::Unsorted,

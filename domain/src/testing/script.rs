@@ -6,14 +6,12 @@ use crate::{
     config::{ClusterConfig, Member},
     guard::{HoldKey, HoldKind, RecoveryImage, RegionPolicy, Scope, StopCovers, StopScope},
     id::{
-        Epoch, Hash, Millis, NodeId, Pseudonym, ReleaseName, Revision, RolloutId, SecurityVersion,
-        SessionId, StateVersion, StopId, VariantId, WaveIndex,
+        Epoch, Millis, NodeId, Pseudonym, ReleaseName, Revision, RolloutId, SecurityVersion,
+        StateVersion, StopId, VariantId, WaveIndex,
     },
     key::{ProposedRole, Role},
-    node::{Anchor, PoolKey, SessionStatus},
     rollout::RolloutSpec,
     signature::{SigningKey, sign},
-    tally::{Arm, Counts, TallyKey},
 };
 
 /// What makes one entry.
@@ -47,7 +45,7 @@ impl Dice {
         u8::try_from(self.roll(u64::from(bound))).unwrap_or(0)
     }
 
-    fn one_in(&mut self, odds: u64) -> bool {
+    pub(super) fn one_in(&mut self, odds: u64) -> bool {
         self.roll(odds) == 0
     }
 
@@ -186,50 +184,6 @@ impl Fleet {
         }
     }
 
-    fn session_command(&self, what: u8, dice: &mut Dice) -> Command {
-        let open = self.state.sessions().iter();
-        let open: Vec<SessionId> = open
-            .filter(|(_, session)| session.status == SessionStatus::Open)
-            .map(|(id, _)| *id)
-            .collect();
-        let any = SessionId(1 + dice.roll(self.state.meta().last_session.0 + 1));
-        let session = dice
-            .pick(&open)
-            .copied()
-            .filter(|_| !dice.one_in(6))
-            .unwrap_or(any);
-        match what % 64 {
-            48..=49 => OpenSession {
-                region: region("eu"),
-                address: "decide.example:7443".to_owned(),
-            }
-            .into(),
-            50..=52 => GrantBudget {
-                session,
-                pool: self.some_pool(dice),
-                wanted: dice.roll(300),
-            }
-            .into(),
-            53 => ReturnBudget {
-                session,
-                pool: self.some_pool(dice),
-                unused: dice.roll(100),
-            }
-            .into(),
-            54..=56 => self.some_report(session, dice).into(),
-            57 => CloseSession {
-                session,
-                last: self.some_report(session, dice),
-            }
-            .into(),
-            _ => WriteOffBudget {
-                session,
-                reason: reason(),
-            }
-            .into(),
-        }
-    }
-
     fn some_registration(&self, dice: &mut Dice) -> RegisterRelease {
         let mut release = release(some_release(dice).as_str())
             .component(dice.text(&COMPONENTS))
@@ -350,7 +304,7 @@ impl Fleet {
         SetClusterConfig { config }
     }
 
-    fn some_rollout(&self, dice: &mut Dice) -> RolloutId {
+    pub(super) fn some_rollout(&self, dice: &mut Dice) -> RolloutId {
         let last = self.state.meta().last_rollout.0;
         // Those that are not final are the ones that something can happen to.
         let live = self.state.rollouts().iter();
@@ -409,68 +363,6 @@ impl Fleet {
             }
         }
         spec
-    }
-
-    /// A pool of a budget that is there, or of any rollout.
-    fn some_pool(&self, dice: &mut Dice) -> PoolKey {
-        let pools: Vec<&PoolKey> = self
-            .state
-            .budgets()
-            .iter()
-            .map(|(key, _)| &key.pool)
-            .collect();
-        if let Some(pool) = dice.pick(&pools).filter(|_| !pools.is_empty()) {
-            return (*pool).clone();
-        }
-        PoolKey {
-            rollout: self.some_rollout(dice),
-            wave: WaveIndex(u16::from(dice.small(2))),
-            stratum: super::stratum(1 + u32::from(dice.small(3))),
-            arm: if dice.one_in(4) {
-                Arm::Return
-            } else {
-                Arm::Treatment
-            },
-        }
-    }
-
-    fn some_report(&self, session: SessionId, dice: &mut Dice) -> Report {
-        let pool = self.some_pool(dice);
-        let exposed = dice.roll(20);
-        let verified = dice.roll(exposed + 1);
-        let failed = dice.roll(exposed - verified + 1);
-        let tally = Tally {
-            key: TallyKey {
-                rollout: pool.rollout,
-                wave: pool.wave,
-                stratum: pool.stratum,
-                cohort: self.now.cohort(),
-                arm: pool.arm,
-            },
-            counts: Counts {
-                exposed,
-                verified,
-                failed,
-                ..Counts::default()
-            },
-        };
-        let last = self
-            .state
-            .sessions()
-            .get(&session)
-            .map(|session| session.report_seq);
-        let size = 64 * (last.unwrap_or(0) + 1);
-        Report {
-            session,
-            seq: last.unwrap_or(0) + dice.roll(6).min(1),
-            tallies: vec![tally],
-            anchor: dice.one_in(3).then(|| Anchor {
-                origin: "fleet.example/journal/1".to_owned(),
-                size,
-                root: Hash([dice.small(255); 32]),
-                frame_chain: Hash([dice.small(255); 32]),
-            }),
-        }
     }
 
     pub(super) fn some_keys(&self, role: Role, dice: &mut Dice) -> Vec<SigningKey> {

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::LazyLock};
 use tidegate_domain::{
     Outcome, Rejection, State,
     command::*,
+    event::refused_operations,
     id::{LogTime, Millis, RolloutId, SessionId, WaveIndex},
     invariant::{self, Transition},
     node::PoolKey,
@@ -102,6 +103,18 @@ impl World {
         outcome
     }
 
+    /// What came of the one operation of the session's next envelope.
+    fn operate(&mut self, operation: Operation) -> Result<(), Rejection> {
+        let envelope = self.fleet.envelope(self.session, [operation]);
+        match self.run(envelope) {
+            Outcome::Accepted(events) => {
+                let refused = refused_operations(&events).next();
+                refused.map_or(Ok(()), |(_, rejection)| Err(rejection.clone()))
+            }
+            Outcome::Rejected(rejection) => panic!("not the next envelope: {rejection}"),
+        }
+    }
+
     /// Only the oldest goes, only when there are too many, and with all that it had but its bar.
     fn check_forgotten(&mut self, before: &State) {
         let after = &self.fleet.state;
@@ -124,8 +137,8 @@ impl World {
             assert!(after.pools().iter().all(|(key, _)| key.rollout != *id));
             assert!(after.cohorts().iter().all(|(key, _)| key.rollout != *id));
             let of_session = |rollout: &RolloutId| rollout != id;
-            let tallies = after.tallies().iter();
-            assert!(tallies.map(|(key, _)| &key.tally.rollout).all(of_session));
+            let untold = after.untold().iter();
+            assert!(untold.map(|(key, _)| &key.tally.rollout).all(of_session));
             let budgets = after.budgets().iter();
             assert!(budgets.map(|(key, _)| &key.pool.rollout).all(of_session));
         }
@@ -179,25 +192,14 @@ impl World {
             failed: 1,
             ..Counts::default()
         };
-        let session = self.session;
-        let seq = self
-            .fleet
-            .state
-            .sessions()
-            .get(&session)
-            .unwrap()
-            .report_seq
-            + 1;
-        let report = Report {
-            session,
-            seq,
+        let report = Operation::Report {
             tallies: vec![Tally { key, counts }],
             anchor: None,
         };
         let sums = self.fleet.state.sums().clone();
-        let outcome = self.run(report);
+        let outcome = self.operate(report);
         if self.forgotten.contains(&pool.rollout) {
-            assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
+            assert_eq!(outcome, Ok(()));
             assert!(sums == *self.fleet.state.sums());
         }
     }
@@ -205,15 +207,9 @@ impl World {
     fn grant_late(&mut self, dice: &mut Dice) {
         let pool = self.pool(dice);
         let rollout = pool.rollout;
-        let grant = GrantBudget {
-            session: self.session,
-            pool,
-            wanted: 1,
-        };
-        let outcome = self.run(grant);
+        let outcome = self.operate(Operation::Grant { pool, wanted: 1 });
         if self.forgotten.contains(&rollout) {
-            let unknown = Rejection::UnknownRollout { rollout };
-            assert_eq!(outcome, Outcome::Rejected(unknown));
+            assert_eq!(outcome, Err(Rejection::UnknownRollout { rollout }));
         }
     }
 

@@ -142,16 +142,13 @@ fn stands() -> Vec<Stand> {
 /// A node holds an admission: a rollback has something to wait for.
 fn with_open_budget(mut fleet: Fleet) -> Fleet {
     let session = fleet.open_session();
-    fleet.accept(GrantBudget {
-        session,
-        pool: tidegate_domain::node::PoolKey {
-            rollout: ROLLOUT,
-            wave: WaveIndex(0),
-            stratum: tidegate_domain::testing::stratum(1),
-            arm: tidegate_domain::tally::Arm::Treatment,
-        },
-        wanted: 1,
-    });
+    let pool = tidegate_domain::node::PoolKey {
+        rollout: ROLLOUT,
+        wave: WaveIndex(0),
+        stratum: tidegate_domain::testing::stratum(1),
+        arm: tidegate_domain::tally::Arm::Treatment,
+    };
+    fleet.does(session, Operation::Grant { pool, wanted: 1 });
     fleet
 }
 

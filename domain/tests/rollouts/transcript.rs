@@ -3,6 +3,7 @@ use std::fmt::Write as _;
 use tidegate_domain::{
     Command, Event, Outcome,
     command::*,
+    event::refused_operations,
     id::{LogTime, Millis, Ppm, RolloutId, SessionId, VariantId, WaveIndex},
     node::PoolKey,
     plan,
@@ -19,7 +20,6 @@ struct Story {
     fleet: Fleet,
     began: LogTime,
     text: String,
-    books: Vec<(TallyKey, Counts)>,
     session: SessionId,
     rollout: RolloutId,
 }
@@ -40,7 +40,6 @@ impl Story {
             began: fleet.now,
             fleet,
             text: String::new(),
-            books: Vec::new(),
             session,
             rollout: RolloutId(0),
         }
@@ -62,7 +61,11 @@ impl Story {
     fn run(&mut self, what: &str, command: impl Into<Command>) {
         match self.fleet.run(command).outcome {
             Outcome::Accepted(events) => {
-                self.say(&format!("> {what}"));
+                // Each envelope of a story is of one operation.
+                match refused_operations(&events).next() {
+                    Some((_, rejection)) => self.say(&format!("> {what}: refused: {rejection}")),
+                    None => self.say(&format!("> {what}")),
+                }
                 events
                     .iter()
                     .filter_map(told)
@@ -70,6 +73,12 @@ impl Story {
             }
             Outcome::Rejected(rejection) => self.say(&format!("> {what}: refused: {rejection}")),
         }
+    }
+
+    /// The session's next envelope.
+    fn operate(&mut self, what: &str, operation: Operation) {
+        let envelope = self.fleet.envelope(self.session, [operation]);
+        self.run(what, envelope);
     }
 
     /// Waits hour by hour, telling only what happens.
@@ -102,13 +111,11 @@ impl Story {
     /// Admits devices of a variant and says at once what became of them.
     fn devices(&mut self, variant: u32, arm: Arm, exposed: u64, verified: u64, failed: u64) {
         let pool = self.pool(variant, arm);
-        let session = self.session;
-        let grant = GrantBudget {
-            session,
+        let grant = Operation::Grant {
             pool: pool.clone(),
             wanted: exposed,
         };
-        self.run(&format!("grant {exposed} of variant {variant}"), grant);
+        self.operate(&format!("grant {exposed} of variant {variant}"), grant);
         let key = TallyKey {
             rollout: pool.rollout,
             wave: pool.wave,
@@ -116,36 +123,19 @@ impl Story {
             cohort: self.fleet.now.cohort(),
             arm,
         };
-        let at = self.books.iter().position(|(known, _)| *known == key);
-        let at = at.unwrap_or_else(|| {
-            self.books.push((key.clone(), Counts::default()));
-            self.books.len() - 1
-        });
-        let counts = &mut self.books[at].1;
-        counts.exposed += exposed;
-        counts.verified += verified;
-        counts.failed += failed;
-        let tally = Tally {
-            key,
-            counts: counts.clone(),
+        let counts = Counts {
+            exposed,
+            verified,
+            failed,
+            ..Counts::default()
         };
-        let seq = self
-            .fleet
-            .state
-            .sessions()
-            .get(&session)
-            .unwrap()
-            .report_seq
-            + 1;
-        let report = Report {
-            session,
-            seq,
-            tallies: vec![tally],
+        let report = Operation::Report {
+            tallies: vec![Tally { key, counts }],
             anchor: None,
         };
         let what =
             format!("report {exposed} of variant {variant}: {verified} verified, {failed} failed");
-        self.run(&what, report);
+        self.operate(&what, report);
     }
 }
 
@@ -269,25 +259,14 @@ fn a_rollout_goes_well() {
     let mut spec = three_waves("os-2");
     spec.credit = 60;
     story.launch(spec);
-    story.run(
-        "grant 1000 of variant 1",
-        GrantBudget {
-            session: story.session,
-            pool: story.pool(1, Arm::Treatment),
-            wanted: 1_000,
-        },
-    );
-    story.why();
-    let session = story.session;
     let pool = story.pool(1, Arm::Treatment);
-    story.run(
-        "return",
-        ReturnBudget {
-            session,
-            pool,
-            unused: 60,
-        },
-    );
+    let grant = Operation::Grant {
+        pool: pool.clone(),
+        wanted: 1_000,
+    };
+    story.operate("grant 1000 of variant 1", grant);
+    story.why();
+    story.operate("return", Operation::Return { pool, unused: 60 });
     story.devices(1, Arm::Treatment, 60, 60, 0);
     story.wait(80);
     story.devices(1, Arm::Treatment, 100, 100, 0);
@@ -318,13 +297,9 @@ fn an_emergency_is_marked_as_one() {
     );
     let session = story.session;
     let pool = story.pool(2, Arm::Treatment);
-    story.run(
+    story.operate(
         "grant 30 of variant 2",
-        GrantBudget {
-            session,
-            pool,
-            wanted: 30,
-        },
+        Operation::Grant { pool, wanted: 30 },
     );
     story.run(
         "write the node off",

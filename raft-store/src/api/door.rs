@@ -6,12 +6,13 @@
 
 use std::io;
 
-use tidegate_domain::apply::{Claim, is_urgent};
-use tidegate_domain::id::{CommandId, Hash, Index, LogTime};
+use tidegate_domain::apply::{Claim, Terms, is_urgent};
+use tidegate_domain::id::{Hash, Index, LogTime};
 use tidegate_domain::{Command, Rejection, Unauthorized, admit, admit_claim};
 use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::blocking;
 
+use super::in_flight::Turn;
 use crate::storage::StateStore;
 use crate::types::Envelope;
 
@@ -33,8 +34,8 @@ pub(super) enum Admission {
 /// A command that is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ask {
-    pub(super) id: CommandId,
-    /// Digest of what was signed under the id.
+    pub(super) turn: Turn,
+    /// Digest of what was signed for that turn.
     pub(super) digest: Hash,
     /// It stops harm, and is let in for longer than others when room runs out.
     pub(super) urgent: bool,
@@ -69,7 +70,7 @@ pub(super) async fn examine(
     };
     let admitted = store.read_next(now, |state, stamp| admit(state, &examined, stamp));
     let ask = examined.asked().map(|(command, terms)| Ask {
-        id: terms.id,
+        turn: turn(command, terms),
         digest: terms.digest,
         urgent: is_urgent(command),
         tick: matches!(command, Command::Tick(_)),
@@ -79,6 +80,14 @@ pub(super) async fn examine(
         Ok(()) => Admission::Propose(ask.expect("only a command is admitted")),
         Err(rejection) => turned_away(rejection),
     })
+}
+
+fn turn(command: &Command, terms: &Terms) -> Turn {
+    if let Command::AdvanceSession(envelope) = command {
+        Turn::Session(envelope.session)
+    } else {
+        Turn::Id(terms.id)
+    }
 }
 
 fn let_in(admitted: Result<(), Rejection>) -> Result<(), Rejection> {
@@ -99,6 +108,9 @@ fn turned_away(rejection: Rejection) -> Admission {
 
 /// Whether a refusal stands whatever happened since at a leader that this node has not heard of.
 pub(super) const fn is_for_good(refusal: &Rejection) -> bool {
+    if let Rejection::OutOfTurn(reason) = refusal {
+        return reason.is_for_good();
+    }
     matches!(
         refusal,
         Rejection::Unauthorized(
@@ -106,6 +118,7 @@ pub(super) const fn is_for_good(refusal: &Rejection) -> bool {
                 | Unauthorized::BadSignature { .. }
                 | Unauthorized::OtherOrigin { .. }
         ) | Rejection::IdOfAnother { .. }
+            | Rejection::SessionOver { .. }
             | Rejection::ValidityTooLong { .. }
     )
 }

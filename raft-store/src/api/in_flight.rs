@@ -1,14 +1,15 @@
 //! Commands that this node proposed as leader and that are not applied yet.
 //!
-//! Each stands here once, by its id: who proposes it again meanwhile waits for the same outcome, so
-//! that a command enters the log once however often it is sent, and who proposes another command
-//! under its id waits until it is known which of them the id was spent on.
+//! Each stands here once, by its id, or by its session: who proposes it again meanwhile waits for the
+//! same outcome, so that a command enters the log once however often it is sent, and who proposes
+//! another command under its id (or another envelope of its session) waits until it is known which
+//! of them was applied.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tidegate_domain::id::{CommandId, Hash};
+use tidegate_domain::id::{CommandId, Hash, SessionId};
 use tokio::sync::oneshot;
 
 use super::{ProposeError, Proposed};
@@ -24,19 +25,28 @@ pub(super) enum Written {
     Unknown(ProposeError),
 }
 
+/// What is applied once at most: commands of the same turn wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Turn {
+    /// A command, by its id.
+    Id(CommandId),
+    /// The next envelope of a session.
+    Session(SessionId),
+}
+
 /// Where a command stands that is to be proposed.
 pub(super) enum Place {
     /// Nobody has proposed it: whoever holds the ticket does.
     First(Ticket, oneshot::Receiver<Written>),
     /// Somebody has, and this is what will come of it.
     Same(oneshot::Receiver<Written>),
-    /// Another command has its id.
+    /// Another command has its turn.
     Other(oneshot::Receiver<Written>),
 }
 
 /// The commands in flight. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct InFlight(Arc<Mutex<BTreeMap<CommandId, Waiting>>>);
+pub(super) struct InFlight(Arc<Mutex<BTreeMap<Turn, Waiting>>>);
 
 #[derive(Debug)]
 struct Waiting {
@@ -48,15 +58,15 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Ticket {
     in_flight: InFlight,
-    id: CommandId,
+    turn: Turn,
     settled: bool,
 }
 
 impl InFlight {
     /// Takes a place for a command, whose signed body has `digest`.
-    pub(super) fn take_place(&self, id: CommandId, digest: Hash) -> Place {
+    pub(super) fn take_place(&self, turn: Turn, digest: Hash) -> Place {
         let (answer, written) = oneshot::channel();
-        match self.commands().entry(id) {
+        match self.commands().entry(turn) {
             Entry::Vacant(free) => {
                 free.insert(Waiting {
                     digest,
@@ -64,7 +74,7 @@ impl InFlight {
                 });
                 let ticket = Ticket {
                     in_flight: self.clone(),
-                    id,
+                    turn,
                     settled: false,
                 };
                 Place::First(ticket, written)
@@ -85,7 +95,7 @@ impl InFlight {
         self.commands().len()
     }
 
-    fn commands(&self) -> MutexGuard<'_, BTreeMap<CommandId, Waiting>> {
+    fn commands(&self) -> MutexGuard<'_, BTreeMap<Turn, Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -94,7 +104,7 @@ impl Ticket {
     /// Tells all who wait.
     pub(super) fn settle(mut self, written: &Written) {
         self.settled = true;
-        let waiting = self.in_flight.commands().remove(&self.id);
+        let waiting = self.in_flight.commands().remove(&self.turn);
         for answer in waiting.into_iter().flat_map(|waiting| waiting.answers) {
             // Whoever no longer waits needs no answer.
             drop(answer.send(written.clone()));
@@ -106,7 +116,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         // The place may be another command's by now.
         if !self.settled {
-            self.in_flight.commands().remove(&self.id);
+            self.in_flight.commands().remove(&self.turn);
         }
     }
 }
@@ -115,7 +125,7 @@ impl Drop for Ticket {
 mod tests {
     use super::*;
 
-    const ID: CommandId = CommandId([7; 16]);
+    const ID: Turn = Turn::Id(CommandId([7; 16]));
 
     fn nobody_leads() -> Written {
         Written::NotAppended(ProposeError::NotLeader { leader: None })

@@ -102,7 +102,7 @@ impl Writes {
     }
 
     /// Commits a command: here if this node leads, else at the leader. Elections are waited for,
-    /// and the command is tried again, which is safe since its id is applied at most once.
+    /// and the command is tried again, which is safe since it is applied at most once.
     pub(crate) async fn propose(&self, command: Bytes) -> Result<Proposed, ProposeError> {
         let command = sized(command)?;
         let waited = self.0.limits.request_timeout;
@@ -176,14 +176,14 @@ impl Writes {
             // A tick is in a hurry when the leader's own ticker says so: from anybody else it is
             // one more command.
             let urgent = ask.urgent && (!ask.tick || asker == Asker::Ticker);
-            let written = match self.0.in_flight.take_place(ask.id, ask.digest) {
+            let written = match self.0.in_flight.take_place(ask.turn, ask.digest) {
                 Place::First(ticket, written) => {
                     self.start(command, ticket, urgent)?;
                     written
                 }
                 Place::Same(written) => written,
                 Place::Other(written) => {
-                    // Once the other one is settled, the door knows what the id was spent on.
+                    // Once the other one is settled, the door knows which of them was applied.
                     drop(written.await);
                     continue;
                 }

@@ -62,7 +62,6 @@ pub(super) fn faults() -> Vec<ValueFault> {
         ValueFault::ExcludedBefore,
         ValueFault::ExpeditedBefore,
         ValueFault::Control,
-        ValueFault::OtherSession,
         ValueFault::OtherJournal,
         ValueFault::OtherRoot,
         ValueFault::Promised {

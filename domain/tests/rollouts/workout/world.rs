@@ -1,15 +1,18 @@
 //! A fleet whose nodes keep honest books, and what operators and nodes do to it at random.
 mod books;
 
+pub(super) use books::report;
+
 use std::collections::BTreeMap;
 use tidegate_domain::{
-    Outcome,
+    Event, Outcome, Rejection, State,
     command::*,
+    event::refused_operations,
     id::{Millis, Ppm, RolloutId, SessionId, VariantId},
     invariant::{self, Transition},
     node::PoolKey,
     rollout::{Life, OnInconclusive},
-    tally::{Arm, Counts, TallyKey},
+    tally::{Arm, Counts, ExposuresKey, TallyKey},
     testing::{Fleet, reason, release, rollout, stratum, traits},
 };
 
@@ -20,8 +23,8 @@ const HOUR: u64 = 3_600_000;
 pub(super) struct World {
     pub(super) fleet: Fleet,
     pub(super) books: BTreeMap<(SessionId, TallyKey), Counts>,
-    accepted: BTreeMap<&'static str, u32>,
-    pub(super) refused: BTreeMap<String, u32>,
+    /// Events and refusals, and how often.
+    pub(super) seen: BTreeMap<String, u32>,
 }
 
 /// Numbers out of one number.
@@ -57,19 +60,35 @@ impl World {
         let mut world = Self {
             fleet,
             books: BTreeMap::new(),
-            accepted: BTreeMap::new(),
-            refused: BTreeMap::new(),
+            seen: BTreeMap::new(),
         };
         world.launch(&mut Dice(7));
         world
     }
 
-    /// Applies a command and checks every invariant on it.
+    /// Applies a command and checks every invariant on it; answers whether all of it was done.
     pub(super) fn run(&mut self, command: impl Into<Command>) -> bool {
-        let command = command.into();
-        let name = command.name();
+        let signed = self.fleet.sealed(command).to_bytes();
+        match self.take(&signed) {
+            Outcome::Accepted(events) => refused_operations(&events).next().is_none(),
+            Outcome::Rejected(_) => false,
+        }
+    }
+
+    /// As [`Self::run`], of a session's next envelope.
+    pub(super) fn operate<const N: usize>(
+        &mut self,
+        session: SessionId,
+        operations: [Operation; N],
+    ) -> bool {
+        let envelope = self.fleet.envelope(session, operations);
+        self.run(envelope)
+    }
+
+    /// Applies bytes and checks every invariant on them.
+    pub(super) fn take(&mut self, signed: &[u8]) -> Outcome {
         let before = self.fleet.state.clone();
-        self.fleet.run(command);
+        self.fleet.apply(signed);
         let (envelope, _, applied) = self.fleet.log.last().unwrap();
         let transition = Transition {
             before: &before,
@@ -80,29 +99,56 @@ impl World {
         if let Err(violation) = invariant::check(&transition) {
             panic!("{violation}\nby {applied:?}");
         }
-        match &applied.outcome {
+        let outcome = applied.outcome.clone();
+        match &outcome {
             Outcome::Accepted(events) => {
-                *self.accepted.entry(name).or_default() += 1;
-                for event in events {
-                    let text = format!("{event:?}");
-                    let word = text.split([' ', '{', '(']).next().unwrap_or_default();
-                    *self.refused.entry(word.to_owned()).or_default() += 1;
-                    if text.contains("breach: Some(Accuracy")
-                        || text.contains("control: Some(Counts")
-                    {
-                        let by_control = format!("{word} by control");
-                        *self.refused.entry(by_control).or_default() += 1;
-                    }
-                }
-                true
+                events.iter().for_each(|event| self.saw(&before, event));
             }
-            Outcome::Rejected(rejection) => {
-                let text = format!("{rejection:?}");
-                let word = text.split([' ', '{', '(']).next().unwrap_or_default();
-                *self.refused.entry(word.to_owned()).or_default() += 1;
-                false
+            Outcome::Rejected(rejection) => self.saw_refusal(rejection),
+        }
+        outcome
+    }
+
+    fn saw(&mut self, before: &State, event: &Event) {
+        let text = format!("{event:?}");
+        let word = first_word(&text);
+        self.count(word.to_owned());
+        if text.contains("breach: Some(Accuracy") || text.contains("control: Some(Counts") {
+            self.count(format!("{word} by control"));
+        }
+        if let Event::OperationRefused(refused) = event {
+            self.saw_refusal(&refused.rejection);
+        }
+        if let Event::Tallied {
+            session,
+            key,
+            counts,
+        } = event
+        {
+            let tally = key.clone();
+            let row = ExposuresKey {
+                session: *session,
+                tally,
+            };
+            let untold = before.untold().get(&row).copied().unwrap_or(0);
+            // What goes beyond what was untold before the entry was another session's.
+            if counts.spoken() > untold + counts.exposed {
+                self.count("Tallied by an heir".to_owned());
             }
         }
+    }
+
+    fn saw_refusal(&mut self, rejection: &Rejection) {
+        let text = format!("{rejection:?}");
+        self.count(first_word(&text).to_owned());
+        if let Rejection::OutOfTurn(reason) = rejection {
+            let text = format!("{reason:?}");
+            self.count(format!("OutOfTurn {}", first_word(&text)));
+        }
+    }
+
+    fn count(&mut self, what: String) {
+        *self.seen.entry(what).or_default() += 1;
     }
 
     fn launch(&mut self, dice: &mut Dice) {
@@ -190,11 +236,8 @@ impl World {
             stratum: stratum(variant),
             arm,
         };
-        self.run(GrantBudget {
-            session,
-            pool,
-            wanted: 1 + dice.roll(20),
-        });
+        let wanted = 1 + dice.roll(20);
+        self.operate(session, [Operation::Grant { pool, wanted }]);
     }
 
     #[expect(clippy::too_many_lines, reason = "one arm for each thing that happens")]
@@ -254,8 +297,7 @@ impl World {
             },
             28 => {
                 if let Some(session) = dice.pick(&self.open()) {
-                    let last = self.honest_report(session, dice);
-                    assert!(self.run(CloseSession { session, last }));
+                    self.close(session, dice);
                 }
             }
             29 => {
@@ -274,11 +316,8 @@ impl World {
                     .map(|(key, _)| key.pool.clone())
                     .collect();
                 if let Some(pool) = dice.pick(&pools) {
-                    self.run(ReturnBudget {
-                        session,
-                        pool,
-                        unused: dice.roll(8),
-                    });
+                    let unused = dice.roll(8);
+                    self.operate(session, [Operation::Return { pool, unused }]);
                 }
             }
             _ => {
@@ -289,4 +328,8 @@ impl World {
             }
         }
     }
+}
+
+fn first_word(text: &str) -> &str {
+    text.split([' ', '{', '(']).next().unwrap_or_default()
 }

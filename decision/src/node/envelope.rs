@@ -1,0 +1,293 @@
+//! The session's envelopes: one on its way at a time, the same bytes until it is known what became of
+//! them.
+//!
+//! An envelope's effect is that of its bytes, so they are kept for as long as they may be applied. A
+//! reply tells what became of them, or the view does, which shows the number and the digest of the
+//! session's last envelope. Nothing else is believed: a node that refuses the bytes says nothing of
+//! another that may have applied them. They are signed anew, the same operations under the same
+//! number, only when the view shows a state in which they can never be applied any more, and had
+//! not been: log time is past their validity or the key epoch is over, both of which only rise, and
+//! the session still stands before their number.
+use super::{
+    desk::Desk,
+    live::Live,
+    session::{AskError, Signer},
+};
+use crate::ledger::Carried;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tidegate_client::Proposed;
+use tidegate_domain::{
+    Outcome, Rejection, State,
+    command::{AdvanceSession, Operation},
+    event::refused_operations,
+    id::{Epoch, Hash, Instance, LogTime, Millis, Sequence, SessionId},
+    node::{LastEnvelope, SessionStatus},
+};
+use tidegate_runtime::{AsyncRuntime as _, Rt};
+
+/// How long an envelope may be applied after it was signed, in log time: enough for any election,
+/// and not so long that one which was lost keeps the session from going on for the rest of the day.
+pub(crate) const VALID: Millis = Millis(3_600_000);
+/// A node works under a session that it opened itself, in one life.
+const INSTANCE: Instance = Instance(1);
+/// Between two attempts with the same bytes.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What was sent, and how far the session is.
+#[derive(Debug, Default)]
+pub(crate) struct Envelopes {
+    settled: Sequence,
+    on_its_way: Option<Arc<Envelope>>,
+}
+
+impl Envelopes {
+    fn next(&self) -> Sequence {
+        Sequence(self.settled.0.saturating_add(1))
+    }
+}
+
+/// A signed envelope.
+#[derive(Debug)]
+pub(crate) struct Envelope {
+    operations: Vec<Operation>,
+    sequence: Sequence,
+    sealed: Sealed,
+}
+
+/// The bytes of a signed command, and what says until when they may be applied.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) digest: Hash,
+    pub(crate) epoch: Epoch,
+    pub(crate) not_after: LogTime,
+}
+
+/// What came of an envelope: the operations that were refused, with the reason if it is known.
+pub(crate) type Refused = BTreeMap<u32, Option<Rejection>>;
+
+/// The session is over, whoever ended it.
+#[derive(Debug)]
+pub(crate) struct Over;
+
+/// Where a session stands in the view.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stand {
+    over: bool,
+    time: LogTime,
+    epoch: Epoch,
+    sequence: Sequence,
+    last: Option<LastEnvelope>,
+}
+
+/// What a view tells of an envelope.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    Unknown,
+    Applied(Vec<u32>),
+    /// It was not applied, and never will be.
+    Void,
+    Over,
+}
+
+impl Stand {
+    pub(crate) fn of(state: &State, session: SessionId) -> Self {
+        let row = state.sessions().get(&session);
+        let open = row.is_some_and(|row| row.status == SessionStatus::Open);
+        Self {
+            over: !open && state.meta().last_session >= session,
+            time: state.meta().time,
+            epoch: state.keys().epoch,
+            sequence: row.map_or(Sequence(0), |row| row.sequence),
+            last: row.and_then(|row| row.last.clone()),
+        }
+    }
+
+    fn fate(&self, envelope: &Envelope) -> Fate {
+        let Envelope {
+            sequence, sealed, ..
+        } = envelope;
+        let last = self.last.as_ref();
+        let own = last.filter(|last| self.sequence == *sequence && last.digest == sealed.digest);
+        if let Some(last) = own {
+            Fate::Applied(last.refused.clone())
+        } else if self.over || self.sequence >= *sequence {
+            // Another envelope of that number is another node's under this key: leave it to it.
+            Fate::Over
+        } else if self.time > sealed.not_after || self.epoch > sealed.epoch {
+            Fate::Void
+        } else {
+            Fate::Unknown
+        }
+    }
+}
+
+/// Brings operations to the store as the session's next envelope, however often it has to be asked,
+/// and applies what came of them here. An envelope that is still on its way goes first.
+///
+/// # Errors
+/// The session is over, or nothing can be signed: then nothing was sent.
+pub(crate) async fn send(
+    desk: &Desk,
+    signer: &Signer,
+    live: &Live,
+    operations: Vec<Operation>,
+) -> Result<Result<Refused, Over>, AskError> {
+    let sealed = match finish(desk, signer, live).await {
+        Ok(Ok(_)) => {
+            let sequence = live.envelopes().next();
+            seal(desk, signer, live, sequence, &operations).map(|()| None)
+        }
+        Ok(Err(over)) => Ok(Some(over)),
+        Err(error) => Err(error),
+    };
+    match sealed {
+        Ok(None) => finish(desk, signer, live).await,
+        unsent => {
+            take_back(live, &operations);
+            unsent.map(|over| over.map_or_else(|| Ok(Refused::new()), Err))
+        }
+    }
+}
+
+/// Nothing was sent of these: they are due again.
+fn take_back(live: &Live, operations: &[Operation]) {
+    for operation in operations {
+        match operation {
+            Operation::Report { .. } => live.ledger().refused(),
+            Operation::Return { pool, unused } => live.purse.give_back(pool, *unused),
+            // Asked for again after a while.
+            Operation::Grant { .. } | Operation::Close => {}
+        }
+    }
+}
+
+/// Waits until it is known what became of the envelope on its way, if there is one.
+///
+/// # Errors
+/// As [`send`].
+pub(crate) async fn finish(
+    desk: &Desk,
+    signer: &Signer,
+    live: &Live,
+) -> Result<Result<Refused, Over>, AskError> {
+    let mut pause = PAUSE;
+    loop {
+        let envelope = live.envelopes().on_its_way.clone();
+        let Some(envelope) = envelope else {
+            return Ok(Ok(Refused::new()));
+        };
+        if let Some(refused) = propose(signer, &envelope).await {
+            settle(desk, live, &envelope, &refused);
+            return Ok(Ok(refused));
+        }
+        match live.stand().fate(&envelope) {
+            Fate::Unknown => {
+                Rt::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Fate::Applied(refused) => {
+                let refused = refused.into_iter().map(|place| (place, None)).collect();
+                settle(desk, live, &envelope, &refused);
+                return Ok(Ok(refused));
+            }
+            Fate::Void => {
+                let Envelope {
+                    operations,
+                    sequence,
+                    ..
+                } = &*envelope;
+                seal(desk, signer, live, *sequence, operations)?;
+            }
+            Fate::Over => return Ok(Err(Over)),
+        }
+    }
+}
+
+/// Signs operations as the envelope that is on its way from now on.
+fn seal(
+    desk: &Desk,
+    signer: &Signer,
+    live: &Live,
+    sequence: Sequence,
+    operations: &[Operation],
+) -> Result<(), AskError> {
+    let command = AdvanceSession {
+        session: live.session,
+        instance: INSTANCE,
+        sequence,
+        operations: operations.to_vec(),
+    };
+    let sealed = signer.seal(desk, command.into(), VALID)?;
+    let is_report = |operation: &Operation| matches!(operation, Operation::Report { .. });
+    let place = operations.iter().position(is_report);
+    if let Some(place) = place.and_then(|place| u32::try_from(place).ok()) {
+        live.ledger().carried(Carried {
+            sequence,
+            digest: sealed.digest,
+            place,
+        });
+    }
+    live.envelopes().on_its_way = Some(Arc::new(Envelope {
+        operations: operations.to_vec(),
+        sequence,
+        sealed,
+    }));
+    Ok(())
+}
+
+/// One attempt; `None` if it leaves open what became of the envelope.
+async fn propose(signer: &Signer, envelope: &Envelope) -> Option<Refused> {
+    let (sequence, bytes) = (envelope.sequence, envelope.sealed.bytes.clone());
+    match signer.client().propose(bytes).await {
+        Ok(Proposed {
+            outcome: Outcome::Accepted(events),
+            ..
+        }) => Some(
+            refused_operations(&events)
+                .map(|(place, why)| (place, Some(why.clone())))
+                .collect(),
+        ),
+        Ok(Proposed {
+            outcome: Outcome::Rejected(why),
+            ..
+        }) => {
+            tracing::info!(%why, %sequence, "an envelope was refused; the view will tell for good");
+            None
+        }
+        Err(error) => {
+            tracing::info!(%error, %sequence, "it is not known what became of an envelope");
+            None
+        }
+    }
+}
+
+/// Applies what became of an envelope.
+fn settle(desk: &Desk, live: &Live, envelope: &Envelope, refused: &Refused) {
+    for (place, operation) in (0_u32..).zip(&envelope.operations) {
+        let why = refused.get(&place);
+        match (operation, why) {
+            (Operation::Grant { pool, .. }, Some(Some(why))) => {
+                tracing::debug!(rollout = %pool.rollout, %why, "no admissions");
+                live.purse.refused(pool, why, desk.clock.boot());
+            }
+            (Operation::Return { pool, unused }, Some(why)) => {
+                tracing::info!(?why, "admissions were not taken back");
+                live.purse.give_back(pool, *unused);
+            }
+            (Operation::Report { .. }, Some(why)) => {
+                tracing::warn!(?why, "a report was refused");
+                live.ledger().refused();
+            }
+            (Operation::Report { .. }, None) => live.ledger().acknowledged(),
+            // What was granted, and what of it is back, the view tells.
+            (Operation::Grant { .. }, None | Some(None))
+            | (Operation::Return { .. }, None)
+            | (Operation::Close, _) => {}
+        }
+    }
+    let mut envelopes = live.envelopes();
+    envelopes.settled = envelope.sequence;
+    envelopes.on_its_way = None;
+}
