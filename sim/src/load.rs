@@ -1,6 +1,6 @@
 //! What operators ask for, honest and hostile, made from what they last saw of the state.
 
-mod hostile;
+pub(crate) mod hostile;
 mod onward;
 mod policy;
 mod rarer;
@@ -42,6 +42,8 @@ pub struct Operators {
     dice: Dice,
     made: u64,
     overheard: Vec<Vec<u8>>,
+    /// The last envelopes of decision nodes that somebody overheard.
+    envelopes: Vec<Vec<u8>>,
     /// Commands that were valid for a moment only.
     brief: Vec<Vec<u8>>,
     /// A command whose id somebody else uses first.
@@ -82,6 +84,7 @@ impl Operators {
             dice: Dice::new(seed, "operators"),
             made: 0,
             overheard: Vec::new(),
+            envelopes: Vec::new(),
             brief: Vec::new(),
             forestalled: None,
             places: REGIONS.map(str::to_owned).to_vec(),
@@ -105,6 +108,11 @@ impl Operators {
     /// They looked at the store.
     pub fn saw(&mut self, state: &State) {
         self.fleet.state = state.clone();
+    }
+
+    /// Somebody among them overheard what decision nodes sent last: these, the newest first.
+    pub fn overheard(&mut self, envelopes: Vec<Vec<u8>>) {
+        self.envelopes = envelopes;
     }
 
     /// What they saw last.

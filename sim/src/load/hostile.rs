@@ -9,6 +9,9 @@ use super::{Draft, Operators};
 /// How long a command is valid that is soon over.
 const BRIEF_MS: u64 = 500;
 
+/// What an envelope is called that is proposed by somebody who overheard it.
+pub(crate) const ENVELOPE: &str = "overheard envelope";
+
 impl Operators {
     /// Somebody who overheard a command, or whose signatures are not enough or not good, or who
     /// uses the id of another's command.
@@ -16,6 +19,12 @@ impl Operators {
         let brief = self.dice.pick(&self.brief).cloned();
         if let Some(bytes) = brief.filter(|_| self.dice.one_in(2)) {
             let what = "over";
+            return Draft { bytes, what };
+        }
+        if self.dice.one_in(3)
+            && let Some(bytes) = self.some_envelope()
+        {
+            let what = ENVELOPE;
             return Draft { bytes, what };
         }
         let overheard = self.dice.pick(&self.overheard).cloned();
@@ -37,6 +46,18 @@ impl Operators {
         }
         draft.what = "tampered";
         draft
+    }
+
+    /// An envelope of a session that somebody overheard, the newest most often: it may be known to
+    /// some nodes and not to others.
+    fn some_envelope(&mut self) -> Option<Vec<u8>> {
+        let back = if self.dice.one_in(2) {
+            0
+        } else {
+            self.dice.below(self.envelopes.len() as u64)
+        };
+        let back = usize::try_from(back).ok()?;
+        self.envelopes.get(back).cloned()
     }
 
     /// A command that is over before long, and will be sent again and again all the same.

@@ -16,6 +16,7 @@ use tidegate_runtime::{Clock as _, SystemClock};
 use super::store::address;
 use super::witness::Witness;
 use crate::dice::Dice;
+use crate::load::hostile::ENVELOPE;
 use crate::load::{Draft, Operators, Wanted};
 use crate::oracle::Seen;
 use crate::record::Kind;
@@ -118,9 +119,9 @@ impl Client {
     /// Proposes a command once.
     async fn propose(&self, client: &StoreClient, draft: &Draft) -> Told {
         let Draft { bytes, what } = draft;
-        let op = self
-            .witness
-            .begin(&self.lane, (*what).to_owned(), Some(bytes));
+        // An envelope that was overheard began long ago, at its session's node.
+        let begins = (*what != ENVELOPE).then_some(&**bytes);
+        let op = self.witness.begin(&self.lane, (*what).to_owned(), begins);
         let proposed = match client.propose(bytes.clone()).await {
             Ok(proposed) => proposed,
             Err(error) => {
@@ -264,6 +265,7 @@ pub(crate) async fn operate(
         let draft = {
             let mut crew = lock(&crew);
             crew.now(SystemClock.wall().0);
+            crew.overheard(client.witness.last_envelopes());
             crew.ask()
         };
         if twice.load(Ordering::Relaxed) {

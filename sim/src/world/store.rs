@@ -285,11 +285,9 @@ fn config(spec: &StoreSpec, world: &WorldSpec, founders: &[StoreSpec]) -> NodeCo
         peers: peers.map(peer).collect(),
         found_cluster: founders.first().is_some_and(|first| first.id == spec.id),
         raft: RaftTimers {
-            heartbeat,
-            election_min: heartbeat * 5,
-            election_max: heartbeat * 10,
             snapshot_every: world.snapshot_every,
             segment_bytes: SEGMENT_BYTES,
+            ..RaftTimers::of_heartbeat(heartbeat)
         },
         limits: NodeLimits {
             watch_entries_max: usize::try_from(world.watch_backlog).unwrap_or(usize::MAX),

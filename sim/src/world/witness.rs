@@ -2,10 +2,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tidegate_domain::{Command, SignedCommand};
+use tidegate_raft_store::storage::Asked;
+
 use crate::coverage::{Counter, Coverage};
 use crate::meter::Meter;
 use crate::oracle::{Panel, Seen, Violation};
 use crate::record::{Kind, Record, Trace};
+
+/// Of so many entries somebody overhears what decision nodes sent.
+const OVERHEARD_FROM: u64 = 32;
 
 /// The one observer of a run. Cheap to clone; clones are the same.
 #[derive(Clone, Debug)]
@@ -95,6 +101,24 @@ impl Witness {
     /// How many entries the oracles know.
     pub(crate) fn entries_known(&self) -> u64 {
         self.memory().panel.chain().len()
+    }
+
+    /// The envelopes of decision nodes among the last entries that any node applied, the newest
+    /// first.
+    pub(crate) fn last_envelopes(&self) -> Vec<Vec<u8>> {
+        let memory = self.memory();
+        let chain = memory.panel.chain();
+        let last = (chain.len().saturating_sub(OVERHEARD_FROM)..chain.len()).rev();
+        let commands = last.filter_map(|index| match &chain.link(index)?.body.asked {
+            Asked::Command(command) => Some(command),
+            Asked::Membership(_) | Asked::Oversized { .. } => None,
+        });
+        let envelopes = commands.filter(|command| {
+            let signed = SignedCommand::from_bytes(command);
+            let parsed = signed.ok().and_then(|signed| signed.parse().ok());
+            matches!(parsed, Some((_, Command::AdvanceSession(_))))
+        });
+        envelopes.map(|command| command.to_vec()).collect()
     }
 
     /// Whether an invariant broke: the rest of the run would tell nothing new.
