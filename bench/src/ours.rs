@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
-use tidegate_domain::{Command, Outcome, canonical};
+use tidegate_domain::{Command, Event, Outcome, canonical};
 use tidegate_proto::v1::admin_client::AdminClient;
 use tidegate_proto::v1::store_client::StoreClient;
 use tidegate_proto::v1::watch_update::Update;
@@ -20,7 +20,7 @@ use tonic::transport::Channel;
 
 use crate::server::{NODES, Program, Server, Servers, free_ports};
 use crate::system::{Client, System, Told, Work, channel};
-use command::Operator;
+pub(crate) use command::Key;
 
 /// Name of the cluster under test.
 pub(crate) const ORIGIN: &str = "bench.example";
@@ -31,7 +31,7 @@ const CEREMONY_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct Ours {
     servers: Servers,
     ports: Vec<u16>,
-    operator: Arc<Operator>,
+    operator: Arc<Key>,
     /// Of the next write: each is about another device.
     next: Arc<AtomicU64>,
     tool: Tool,
@@ -40,7 +40,7 @@ pub(crate) struct Ours {
 #[derive(Clone)]
 pub(crate) struct OurClient {
     channel: Channel,
-    operator: Arc<Operator>,
+    operator: Arc<Key>,
     next: Arc<AtomicU64>,
 }
 
@@ -57,6 +57,10 @@ impl Tool {
         let settings = ["--settings", "fleet/tidegate.toml"];
         let args = args.iter().chain(&settings);
         self.bare(args.map(ToString::to_string).collect())
+    }
+
+    fn key_file(&self, name: &str) -> std::path::PathBuf {
+        self.folder.join(format!("fleet/keys/{name}.key"))
     }
 
     /// Where it runs.
@@ -99,7 +103,7 @@ impl Ours {
                 name: format!("node-{node}"),
             })?);
         }
-        let operator = Arc::new(Operator::read(&folder.join("fleet/keys/operator-1.key"))?);
+        let operator = Arc::new(Key::read(&tool.key_file("operator-1"))?);
         let mut ours = Self {
             servers,
             ports,
@@ -128,6 +132,11 @@ impl Ours {
     pub(crate) fn endpoints(&self) -> Vec<String> {
         let endpoint = |port| format!("127.0.0.1:{port}");
         self.ports.iter().map(endpoint).collect()
+    }
+
+    /// A key that `init` made.
+    pub(crate) fn key(&self, name: &str) -> Result<Key> {
+        Key::read(&self.tool.key_file(name))
     }
 
     pub(crate) const fn tool(&self) -> &Tool {
@@ -190,6 +199,23 @@ impl OurClient {
         Ok(self.grpc().status(v1::StatusRequest {}).await?.into_inner())
     }
 
+    /// Where a command was applied, and what came of it.
+    async fn propose(&self, command: Bytes) -> Result<(u64, Vec<Event>)> {
+        let request = v1::ProposeRequest {
+            command: command.to_vec(),
+        };
+        let answer = self.grpc().propose(request).await?.into_inner();
+        match canonical::decode(&answer.outcome)? {
+            Outcome::Accepted(events) => Ok((answer.index, events)),
+            Outcome::Rejected(why) => bail!("rejected: {why}"),
+        }
+    }
+
+    /// What came of a command that was accepted.
+    pub(crate) async fn accepted(&self, command: Bytes) -> Result<Vec<Event>> {
+        Ok(self.propose(command).await?.1)
+    }
+
     /// A command that the operator signs, ready to be sent.
     pub(crate) fn signed(&self, command: Command) -> Bytes {
         self.operator.signed(command)
@@ -208,14 +234,7 @@ impl Client for OurClient {
     }
 
     async fn write(&self, op: Bytes) -> Result<u64> {
-        let request = v1::ProposeRequest {
-            command: op.to_vec(),
-        };
-        let answer = self.grpc().propose(request).await?.into_inner();
-        match canonical::decode(&answer.outcome)? {
-            Outcome::Accepted(_) => Ok(answer.index),
-            Outcome::Rejected(why) => bail!("rejected: {why}"),
-        }
+        Ok(self.propose(op).await?.0)
     }
 
     /// The nearest call that there is: how far the log goes, confirmed by a quorum, with no value.

@@ -42,20 +42,21 @@ struct Filler {
     payload: Vec<u8>,
 }
 
-/// Who asks for everything.
-pub(super) struct Operator(SigningKey);
+/// The key of somebody who asks for something.
+pub(crate) struct Key(SigningKey);
 
-impl Operator {
+impl Key {
     /// Reads the key file that `init` made.
     pub(super) fn read(file: &Path) -> Result<Self> {
-        let text = fs::read_to_string(file).context("init made no key of an operator")?;
+        let text =
+            fs::read_to_string(file).with_context(|| format!("init made no {}", file.display()))?;
         let seed = text.lines().find_map(|line| line.strip_prefix("seed: "));
         let mut bytes = [0; 32];
         hex::decode_to_slice(seed.unwrap_or_default(), &mut bytes).context("a key without seed")?;
         Ok(Self(SigningKey::from_bytes(&bytes)))
     }
 
-    pub(super) fn signed(&self, command: Command) -> Bytes {
+    pub(crate) fn signed(&self, command: Command) -> Bytes {
         seal(&proposal(command), &[&self.0]).to_bytes().into()
     }
 
@@ -148,8 +149,8 @@ fn id() -> CommandId {
 mod tests {
     use super::*;
 
-    fn operator() -> Operator {
-        Operator(SigningKey::from_bytes(&[7; 32]))
+    fn operator() -> Key {
+        Key(SigningKey::from_bytes(&[7; 32]))
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! A client that follows the state of a large fleet while commands come in.
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,11 +10,11 @@ use tidegate_client::{
 };
 use tidegate_decision::engine::Index;
 use tidegate_domain::Event;
-use tidegate_domain::command::RegisterVariant;
 use tidegate_domain::config::ClusterConfig;
 use tidegate_runtime::{Clock as _, SystemClock, disk::DirDisk};
 use tokio::task::JoinSet;
 
+use super::fleet::Fleet;
 use crate::contest::{Contest, awake};
 use crate::ours::{ORIGIN, Ours};
 use crate::probe::{Better, Head, Round, row as row_of};
@@ -31,8 +30,12 @@ pub(super) const HEAD: Head = Head {
     better: Better::Less,
 };
 
-const VARIANTS: usize = 500;
-const ROLLOUTS: usize = 20;
+const FLEET: Fleet = Fleet {
+    name: "follow",
+    variants: 500,
+    rollouts: 20,
+    credit: None,
+};
 /// Between two commands.
 const EVERY: Duration = Duration::from_millis(1);
 /// Between two looks at the view.
@@ -79,56 +82,10 @@ impl Observer for Shown {
 pub(super) async fn row(contest: &mut Contest, lasts: Duration) -> Result<Row> {
     let lasts = lasts.max(LASTS_MIN);
     let round = awake(&mut contest.ours, async |ours: &mut Ours| {
-        populate(ours).await.context("the fleet")?;
+        FLEET.populate(ours).await.context("the fleet")?;
         follow(ours, lasts).await
     });
     row_of(HEAD, &[round.await?], &[])
-}
-
-/// Registers variants and starts rollouts.
-async fn populate(ours: &mut Ours) -> Result<()> {
-    let client = ours.connect(0)?;
-    for at in 0..VARIANTS {
-        let (model, revision) = (at / 50, at % 50);
-        let traits = format!("m{model}/r{revision}/eu-west/none").parse()?;
-        client
-            .write(client.signed(RegisterVariant { traits }.into()))
-            .await?;
-    }
-    let folder = ours.tool().folder().to_owned();
-    for at in 0..ROLLOUTS {
-        fs::write(folder.join("payload.bin"), format!("payload {at}"))?;
-        let (name, component) = (format!("bench-{at}"), format!("component-{at}"));
-        let (file, rollout) = (format!("{name}.release"), format!("{name}.yaml"));
-        let of = [
-            "--name",
-            &name,
-            "--kind",
-            "model",
-            "--component",
-            &component,
-        ];
-        let version = ["--release-version", "1.0.0", "--security-version", "1"];
-        let from = ["--payload", "payload.bin", "--url", "https://cdn.example"];
-        let sign = [
-            "release",
-            "sign",
-            &file,
-            "--key",
-            "fleet/keys/release-1.key",
-        ];
-        ours.tool()
-            .run(&[&sign[..], &of, &version, &from].concat())?;
-        ours.tool().run(&["release", "register", &file])?;
-        let text = format!(
-            "rollout:\n  model_version: {name}\n  stages:\n    - name: all\n      target_percent: 100\n      \
-             duration_hours: 24\n  rollback:\n    auto_rollback: false\n    to: fix_forward_only\n"
-        );
-        fs::write(folder.join(&rollout), text)?;
-        ours.tool()
-            .run(&["rollout", "apply", &rollout, "--approve"])?;
-    }
-    Ok(())
 }
 
 async fn follow(ours: &mut Ours, lasts: Duration) -> Result<Round> {

@@ -2,9 +2,11 @@
 
 mod closed;
 mod fanout;
+mod fleet;
 mod follow;
 mod gaps;
 mod restart;
+mod sessions;
 
 use std::time::Duration;
 
@@ -20,12 +22,7 @@ use fanout::Fanout;
 pub(crate) use gaps::LOOPBACK_GAP;
 use gaps::{Gap, Loss};
 use restart::Restart;
-
-/// Rows that cannot be measured yet. None of them may stand in a table.
-const NOT_YET: [(&str, &str); 2] = [
-    ("session_rows", "session envelopes do not exist yet"),
-    ("session_grants", "session envelopes do not exist yet"),
-];
+use sessions::Doing;
 
 /// What to measure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,7 +122,7 @@ fn probes(lasts: Duration) -> Vec<Any> {
     probes
 }
 
-/// The names of all rows, those included that cannot be measured yet.
+/// The names of all rows.
 pub(crate) fn names() -> Vec<&'static str> {
     let mut names: Vec<&str> = probes(Duration::ZERO)
         .iter()
@@ -133,7 +130,7 @@ pub(crate) fn names() -> Vec<&'static str> {
         .collect();
     names.dedup();
     names.push(follow::HEAD.name);
-    names.extend(NOT_YET.map(|(name, _)| name));
+    names.extend(Doing::ALL.map(|doing| doing.head().name));
     names
 }
 
@@ -169,11 +166,11 @@ pub(crate) async fn run(
     if choice.has(follow::HEAD) {
         keep(follow::HEAD, follow::row(contest, lasts).await);
     }
-    let not_yet = NOT_YET.iter().filter(|(name, _)| choice.has_name(name));
-    missing.extend(not_yet.map(|(name, why)| Missing {
-        name: (*name).to_owned(),
-        why: (*why).to_owned(),
-    }));
+    for doing in Doing::ALL {
+        if choice.has(doing.head()) {
+            keep(doing.head(), sessions::row(contest, doing, lasts).await);
+        }
+    }
     (rows, missing)
 }
 
