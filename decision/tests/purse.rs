@@ -11,7 +11,7 @@ use tidegate_decision::{
     ledger::{Purse, PurseLimits},
 };
 use tidegate_domain::{
-    command::{GrantBudget, HaltRollout, RegisterVariant, Report, ReturnBudget, Tally},
+    command::{HaltRollout, Operation, RegisterVariant, Tally},
     id::{LogTime, RolloutId, SessionId, WaveIndex},
     node::PoolKey,
     rejection::{AdmissionLimit, Rejection},
@@ -53,12 +53,16 @@ impl World {
     }
 
     fn grant(&mut self, wanted: u64, now: BootInstant) {
-        self.fleet.accept(GrantBudget {
-            session: self.session,
-            pool: self.pool.clone(),
-            wanted,
-        });
+        let pool = self.pool.clone();
+        let grant = Operation::Grant { pool, wanted };
+        self.fleet.does(self.session, grant);
         self.purse.follow(&self.fleet.state, now);
+    }
+
+    fn take_back(&mut self, unused: u64) {
+        let pool = self.pool.clone();
+        let back = Operation::Return { pool, unused };
+        self.fleet.does(self.session, back);
     }
 
     /// Reports so many exposures, each with a good end.
@@ -81,12 +85,11 @@ impl World {
             verified: count,
             ..Counts::default()
         };
-        self.fleet.accept(Report {
-            session: self.session,
-            seq: 1,
+        let report = Operation::Report {
             tallies: vec![Tally { key, counts }],
             anchor: None,
-        });
+        };
+        self.fleet.does(self.session, report);
     }
 
     /// Draws so often; how often it was granted.
@@ -170,11 +173,7 @@ fn idle_admissions_go_back_and_cannot_be_spent_any_more() {
     let idle = returns(&world, 200);
     assert_eq!(idle, [(world.pool.clone(), 6)]);
     assert_eq!(world.draw(1), 0);
-    world.fleet.accept(ReturnBudget {
-        session: world.session,
-        pool: world.pool.clone(),
-        unused: 6,
-    });
+    world.take_back(6);
     world.grant(3, at(201));
     assert_eq!(world.draw(9), 3);
 }
@@ -252,11 +251,7 @@ fn what_is_granted_after_everything_came_back_is_seen() {
     world.purse.take_returns(&world.fleet.state, at(1));
     let returns = world.purse.take_returns(&world.fleet.state, at(500));
     assert_eq!(returns, [(world.pool.clone(), 3)]);
-    world.fleet.accept(ReturnBudget {
-        session: world.session,
-        pool: world.pool.clone(),
-        unused: 3,
-    });
+    world.take_back(3);
     world.resolve(2);
     world.purse.follow(&world.fleet.state, at(500));
     world.grant(4, at(501));
