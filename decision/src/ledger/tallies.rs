@@ -264,12 +264,15 @@ impl Tallies {
             .retain(|pool, _| pool.rollout > last || is_kept(state, pool.rollout));
     }
 
-    /// Counts exposures of folded cohorts that the store never heard of in the present hour.
+    /// Counts exposures of folded cohorts that the store never heard of in the present hour. It never
+    /// heard of those either that it passed over in a report which it took: what became of them is
+    /// not known to be untold, so that they count as exposures alone.
     fn count_late(&mut self, state: &State, pool: &PoolKey, unknown: Vec<Counts>) {
         if !is_kept(state, pool.rollout) {
             return;
         }
         let mut missing = self.missing(state, pool);
+        let mut sum = Counts::default();
         for mut late in unknown {
             late.exposed = late.exposed.min(missing);
             if late.exposed == 0 {
@@ -282,15 +285,20 @@ impl Tallies {
                     ..Counts::default()
                 };
             }
-            let key = TallyKey {
-                rollout: pool.rollout,
-                wave: pool.wave,
-                stratum: pool.stratum.clone(),
-                cohort: state.meta().time.cohort(),
-                arm: pool.arm,
-            };
-            self.add(&key, |counts| *counts = counts.plus(&late));
+            sum = sum.plus(&late);
         }
+        sum.exposed = sum.exposed.saturating_add(missing);
+        if sum.exposed == 0 {
+            return;
+        }
+        let key = TallyKey {
+            rollout: pool.rollout,
+            wave: pool.wave,
+            stratum: pool.stratum.clone(),
+            cohort: state.meta().time.cohort(),
+            arm: pool.arm,
+        };
+        self.add(&key, |counts| *counts = counts.plus(&sum));
     }
 
     /// Exposures of a pool that the store has not heard of and that no row will tell it.

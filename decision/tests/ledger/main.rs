@@ -267,3 +267,18 @@ fn a_report_that_the_view_shows_as_refused_is_told_again() {
     world.nodes[0].follow(&world.fleet, boot);
     assert_eq!(world.nodes[0].ledger.report(None), Some(report));
 }
+
+/// WAVE-3: the store passes over a cohort that is folded away, also in a report that it takes.
+#[test]
+fn exposures_that_a_report_told_too_late_count_in_the_present_hour() {
+    let mut world = World::new(1);
+    expose(&mut world, 0, 7);
+    world.tell(0, Fate::Verified, 0, 0);
+    world.send(0, false);
+    world.fleet.wait(Millis(80 * 3_600_000));
+    world.fleet.tick();
+    world.settle();
+    let budget = world.fleet.state.budgets().iter().next().unwrap().1;
+    assert_eq!(budget.spent, 7);
+    assert_eq!(world.cohorts().exposed, 7);
+}
