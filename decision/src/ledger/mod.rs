@@ -39,6 +39,10 @@ use tidegate_domain::{
     tally::TallyKey,
 };
 
+/// Most tallies in one report, whatever the store's limit is: an envelope that is too long for the
+/// store would keep the session from going on, since no other may take its place.
+pub const TALLIES_MAX: usize = 8_192;
+
 /// What a ledger remembers at most.
 #[derive(Clone, Copy, Debug)]
 pub struct LedgerLimits {

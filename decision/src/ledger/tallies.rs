@@ -230,7 +230,8 @@ impl Tallies {
     pub(super) fn follow(&mut self, state: &State) {
         self.time = state.meta().time;
         let limit = state.config().limits.report_tallies_max;
-        self.tallies_max = usize::try_from(limit).unwrap_or(usize::MAX);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        self.tallies_max = limit.min(super::TALLIES_MAX);
         let Some(session) = state.sessions().get(&self.session) else {
             return;
         };

@@ -11,15 +11,17 @@ use proptest::prelude::*;
 use std::time::Duration;
 use tidegate_decision::{
     engine::Draw,
-    ledger::{Carried, Fate},
+    ledger::{Carried, Fate, MEASURED_MAX, Metrics, TALLIES_MAX},
 };
 use tidegate_domain::{
     Event,
-    command::Operation,
+    apply::Claim,
+    canonical,
+    command::{DETACHED_BYTES_MAX, Operation, SetClusterConfig, Tally},
     evolve,
-    id::{Millis, Pseudonym, WaveIndex},
+    id::{Channel, Cohort, Millis, Pseudonym, RolloutId, VariantId, WaveIndex},
     rejection::Rejection,
-    tally::{Arm, Counts, TallyKey},
+    tally::{Arm, COUNT_MAX, Counts, LATENCY_BUCKETS, Stratum, TallyKey},
     testing::stratum,
 };
 use world::{CAP, World, expose, tallies, token};
@@ -281,4 +283,75 @@ fn exposures_that_a_report_told_too_late_count_in_the_present_hour() {
     let budget = world.fleet.state.budgets().iter().next().unwrap().1;
     assert_eq!(budget.spent, 7);
     assert_eq!(world.cohorts().exposed, 7);
+}
+
+/// The store's limit on tallies may be greater than what its limit on bytes has room for.
+#[test]
+fn a_report_is_never_too_long_for_an_envelope() {
+    let mut world = World::new(1);
+    let mut config = world.fleet.state.config().clone();
+    config.limits.report_tallies_max = 100_000;
+    world.fleet.accept(SetClusterConfig { config });
+    let (boot, pool) = (world.boot, world.pool(1));
+    let node = &mut world.nodes[0];
+    node.follow(&world.fleet, boot);
+    let metrics = Metrics::new((1, 9), (0, 0), &[MEASURED_MAX; LATENCY_BUCKETS]).unwrap();
+    let keys: Vec<TallyKey> = (0..40_000)
+        .map(|wave| TallyKey {
+            rollout: pool.rollout,
+            wave: WaveIndex(wave),
+            stratum: pool.stratum.clone(),
+            cohort: world.fleet.now.cohort(),
+            arm: Arm::Control,
+        })
+        .collect();
+    let measured = keys.iter().map(|key| (key, &metrics));
+    node.ledger.measured(Pseudonym([1; 32]), 1, measured);
+    let report = node.ledger.report(None).unwrap();
+    let (session, told) = (node.session, tallies(&report).len());
+    assert_eq!(told, TALLIES_MAX);
+    let envelope = world.fleet.envelope(session, [report]);
+    let bytes = world.fleet.sealed(envelope).to_bytes();
+    assert!(Claim::read(&bytes).is_ok(), "{} bytes", bytes.len());
+}
+
+/// The longest tally that there is, as often as a report may have one, leaves room for the rest.
+#[test]
+fn a_full_report_of_the_longest_tallies_leaves_room_for_other_operations() {
+    let many = COUNT_MAX;
+    let longest = Tally {
+        key: TallyKey {
+            rollout: RolloutId(u64::MAX),
+            wave: WaveIndex(u16::MAX),
+            stratum: Stratum {
+                variant: VariantId(u32::MAX),
+                channel: Channel::new("c".repeat(32)).unwrap(),
+            },
+            cohort: Cohort(u32::MAX),
+            arm: Arm::Control,
+        },
+        counts: Counts {
+            exposed: many,
+            downloaded: many,
+            installed: many,
+            verified: many,
+            failed: many,
+            reverted: many,
+            silent: many,
+            errors: many,
+            operations: many,
+            correct: many,
+            predictions: many,
+            latency: vec![many; LATENCY_BUCKETS],
+        },
+    };
+    assert!(
+        Channel::new("c".repeat(33)).is_err(),
+        "there is no longer one"
+    );
+    let bytes = canonical::encode(&longest).len();
+    assert!(
+        bytes * TALLIES_MAX < DETACHED_BYTES_MAX - (512 << 10),
+        "{bytes}"
+    );
 }
