@@ -39,9 +39,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(crate) struct Envelopes {
     settled: Sequence,
     on_its_way: Option<Arc<Envelope>>,
+    over: bool,
 }
 
 impl Envelopes {
+    /// Whether it was found that no envelope of this node will be applied any more.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.over
+    }
+
     fn next(&self) -> Sequence {
         Sequence(self.settled.0.saturating_add(1))
     }
@@ -67,7 +73,7 @@ pub(crate) struct Sealed {
 /// What came of an envelope: the operations that were refused, with the reason if it is known.
 pub(crate) type Refused = BTreeMap<u32, Option<Rejection>>;
 
-/// The session is over, whoever ended it.
+/// The session is over for this node: somebody ended it, or another has its turn.
 #[derive(Debug)]
 pub(crate) struct Over;
 
@@ -75,6 +81,7 @@ pub(crate) struct Over;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stand {
     over: bool,
+    /// Log time of the view, which is newer than the snapshot's: ticks make no new snapshot.
     time: LogTime,
     epoch: Epoch,
     sequence: Sequence,
@@ -96,7 +103,9 @@ impl Stand {
         let row = state.sessions().get(&session);
         let open = row.is_some_and(|row| row.status == SessionStatus::Open);
         Self {
-            over: !open && state.meta().last_session >= session,
+            // A node works under a session that a view has shown: a later one without it is of
+            // another life of the store, or has forgotten it.
+            over: !open,
             time: state.meta().time,
             epoch: state.keys().epoch,
             sequence: row.map_or(Sequence(0), |row| row.sequence),
@@ -113,7 +122,8 @@ impl Stand {
         if let Some(last) = own {
             Fate::Applied(last.refused.clone())
         } else if self.over || self.sequence >= *sequence {
-            // Another envelope of that number is another node's under this key: leave it to it.
+            // Another envelope of that number is another node's under this key (a copied machine):
+            // the session is left to it.
             Fate::Over
         } else if self.time > sealed.not_after || self.epoch > sealed.epoch {
             Fate::Void
@@ -124,31 +134,30 @@ impl Stand {
 }
 
 /// Brings operations to the store as the session's next envelope, however often it has to be asked,
-/// and applies what came of them here. An envelope that is still on its way goes first.
+/// and applies what came of them here. Nothing is on its way: what is gathered while an envelope is
+/// could rest on what becomes of that one.
 ///
 /// # Errors
-/// The session is over, or nothing can be signed: then nothing was sent.
+/// Nothing can be signed.
 pub(crate) async fn send(
     desk: &Desk,
     signer: &Signer,
     live: &Live,
     operations: Vec<Operation>,
 ) -> Result<Result<Refused, Over>, AskError> {
-    let sealed = match finish(desk, signer, live).await {
-        Ok(Ok(_)) => {
-            let sequence = live.envelopes().next();
-            seal(desk, signer, live, sequence, &operations).map(|()| None)
-        }
-        Ok(Err(over)) => Ok(Some(over)),
-        Err(error) => Err(error),
+    let sequence = {
+        let envelopes = live.envelopes();
+        assert!(
+            envelopes.on_its_way.is_none(),
+            "a session has one envelope on its way at most"
+        );
+        envelopes.next()
     };
-    match sealed {
-        Ok(None) => finish(desk, signer, live).await,
-        unsent => {
-            take_back(live, &operations);
-            unsent.map(|over| over.map_or_else(|| Ok(Refused::new()), Err))
-        }
+    if let Err(error) = seal(desk, signer, live, sequence, &operations) {
+        take_back(live, &operations);
+        return Err(error);
     }
+    finish(desk, signer, live).await
 }
 
 /// Nothing was sent of these: they are due again.
@@ -200,7 +209,11 @@ pub(crate) async fn finish(
                 } = &*envelope;
                 seal(desk, signer, live, *sequence, operations)?;
             }
-            Fate::Over => return Ok(Err(Over)),
+            Fate::Over => {
+                live.envelopes().over = true;
+                desk.moved.notify_waiters();
+                return Ok(Err(Over));
+            }
         }
     }
 }
@@ -219,7 +232,7 @@ fn seal(
         sequence,
         operations: operations.to_vec(),
     };
-    let sealed = signer.seal(desk, command.into(), VALID)?;
+    let sealed = signer.seal(desk, command.into(), live.stand().time, VALID)?;
     let is_report = |operation: &Operation| matches!(operation, Operation::Report { .. });
     let place = operations.iter().position(is_report);
     if let Some(place) = place.and_then(|place| u32::try_from(place).ok()) {

@@ -100,14 +100,16 @@ impl Place {
     }
 
     /// Begins a session.
-    pub(crate) fn begin(&self, live: Live) {
+    pub(crate) fn begin(&self, live: Live) -> Arc<Live> {
         let live = Arc::new(live);
         let mut followed = self
             .followed
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         *followed = Some(Arc::clone(&live));
-        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live);
+        let mut place = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        *place = Some(Arc::clone(&live));
+        live
     }
 
     /// Ends the session: when this returns, everybody who counted under it has, and nobody will.

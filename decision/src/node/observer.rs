@@ -1,7 +1,7 @@
 //! Shows the node what the store's state has become, before the lease counts it.
 use super::{
     desk::Desk,
-    snapshot::{Snapshot, changes_snapshot},
+    snapshot::{Snapshot, is_outdated},
 };
 use std::{sync::Arc, time::Duration};
 use tidegate_client::{Observer, View};
@@ -64,7 +64,8 @@ impl Observer for Shown {
     }
 
     fn advanced(&mut self, view: &View, events: &[Event]) {
-        let changed = events.iter().any(changes_snapshot);
+        let shown = self.desk.known.snapshot();
+        let changed = shown.is_none_or(|shown| is_outdated(shown.sessions, view.state(), events));
         if changed {
             self.rebuild(view);
         }

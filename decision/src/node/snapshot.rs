@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 use tidegate_client::{LeaseTerms, SharedLease, View};
-use tidegate_domain::{Event, command::Base, id::LogTime};
+use tidegate_domain::{Event, State, command::Base, id::LogTime};
 use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::{BootInstant, Clock};
 
@@ -19,6 +19,8 @@ pub(crate) struct Snapshot {
     pub(crate) comparisons: Comparisons,
     /// What commands that are signed on it name as their base.
     pub(crate) base: Base,
+    /// How many sessions the state has.
+    pub(crate) sessions: usize,
 }
 
 impl Snapshot {
@@ -27,12 +29,20 @@ impl Snapshot {
             index: Index::build(view.state()),
             comparisons: Comparisons::of(view.state()),
             base: view.base(),
+            sessions: view.state().sessions().len(),
         }
     }
 }
 
+/// Whether a snapshot of a state with so many sessions would be another one, now that these events
+/// have led to this state. Of sessions that are forgotten with time no event tells: those that open
+/// do so by event, so that their number tells.
+pub(crate) fn is_outdated(sessions: usize, state: &State, events: &[Event]) -> bool {
+    sessions != state.sessions().len() || events.iter().any(changes_snapshot)
+}
+
 /// Whether an event changes anything that a snapshot holds. What is not known here does.
-pub(crate) fn changes_snapshot(event: &Event) -> bool {
+fn changes_snapshot(event: &Event) -> bool {
     !matches!(
         event,
         Event::EntryRecorded { .. }
@@ -192,7 +202,7 @@ mod tests {
                     .iter()
                     .flat_map(|(.., applied)| applied.events().cloned())
                     .collect();
-                if events.iter().any(changes_snapshot) {
+                if is_outdated(kept.sessions().len(), &fleet.state, &events) {
                     kept = fleet.state.clone();
                     continue;
                 }
