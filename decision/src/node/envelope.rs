@@ -39,15 +39,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(crate) struct Envelopes {
     settled: Sequence,
     on_its_way: Option<Arc<Envelope>>,
-    over: bool,
 }
 
 impl Envelopes {
-    /// Whether it was found that no envelope of this node will be applied any more.
-    pub(crate) const fn is_over(&self) -> bool {
-        self.over
-    }
-
     fn next(&self) -> Sequence {
         Sequence(self.settled.0.saturating_add(1))
     }
@@ -73,7 +67,7 @@ pub(crate) struct Sealed {
 /// What came of an envelope: the operations that were refused, with the reason if it is known.
 pub(crate) type Refused = BTreeMap<u32, Option<Rejection>>;
 
-/// The session is over for this node: somebody ended it, or another has its turn.
+/// The session is over, whoever ended it.
 #[derive(Debug)]
 pub(crate) struct Over;
 
@@ -81,7 +75,6 @@ pub(crate) struct Over;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stand {
     over: bool,
-    /// Log time of the view, which is newer than the snapshot's: ticks make no new snapshot.
     time: LogTime,
     epoch: Epoch,
     sequence: Sequence,
@@ -103,9 +96,7 @@ impl Stand {
         let row = state.sessions().get(&session);
         let open = row.is_some_and(|row| row.status == SessionStatus::Open);
         Self {
-            // A node works under a session that a view has shown: a later one without it is of
-            // another life of the store, or has forgotten it.
-            over: !open,
+            over: !open && state.meta().last_session >= session,
             time: state.meta().time,
             epoch: state.keys().epoch,
             sequence: row.map_or(Sequence(0), |row| row.sequence),
@@ -122,8 +113,7 @@ impl Stand {
         if let Some(last) = own {
             Fate::Applied(last.refused.clone())
         } else if self.over || self.sequence >= *sequence {
-            // Another envelope of that number is another node's under this key (a copied machine):
-            // the session is left to it.
+            // Another envelope of that number is another node's under this key: leave it to it.
             Fate::Over
         } else if self.time > sealed.not_after || self.epoch > sealed.epoch {
             Fate::Void
@@ -209,11 +199,7 @@ pub(crate) async fn finish(
                 } = &*envelope;
                 seal(desk, signer, live, *sequence, operations)?;
             }
-            Fate::Over => {
-                live.envelopes().over = true;
-                desk.moved.notify_waiters();
-                return Ok(Err(Over));
-            }
+            Fate::Over => return Ok(Err(Over)),
         }
     }
 }
@@ -232,7 +218,7 @@ fn seal(
         sequence,
         operations: operations.to_vec(),
     };
-    let sealed = signer.seal(desk, command.into(), live.stand().time, VALID)?;
+    let sealed = signer.seal(desk, command.into(), VALID)?;
     let is_report = |operation: &Operation| matches!(operation, Operation::Report { .. });
     let place = operations.iter().position(is_report);
     if let Some(place) = place.and_then(|place| u32::try_from(place).ok()) {

@@ -76,19 +76,16 @@ impl Signer {
         Self { client, entropy }
     }
 
-    /// Signs one command on the newest snapshot, to be applied within `valid` of now: at log time
-    /// `least` at the earliest, however wrong this node's clock is.
+    /// Signs one command on the newest snapshot, to be applied within `valid` of now.
     pub(crate) fn seal(
         &self,
         desk: &Desk,
         command: Command,
-        least: LogTime,
         valid: Millis,
     ) -> Result<Sealed, AskError> {
         let snapshot = desk.known.snapshot().ok_or(AskError::Blind)?;
         let cited = snapshot.index.cited();
-        let now = desk.standing().now.max(least);
-        let (not_before, not_after) = validity(cited.time, now, valid);
+        let (not_before, not_after) = validity(cited.time, desk.standing().now, valid);
         let proposal = Proposal {
             origin: cited.origin.clone(),
             id: CommandId(self.entropy.array()?),
@@ -163,7 +160,7 @@ async fn open(
         region: desk.config.region.clone(),
         address: advertise.to_owned(),
     };
-    let command = signer.seal(desk, open.into(), LogTime(0), VALID)?.bytes;
+    let command = signer.seal(desk, open.into(), VALID)?.bytes;
     let mut pause = PAUSE;
     loop {
         match signer.propose(command.clone()).await {
@@ -201,8 +198,8 @@ async fn follow(desk: &Arc<Desk>, session: SessionId) {
     };
     if let Some(snapshot) = desk.known.snapshot().filter(|_| is_open(desk)) {
         tracing::info!(%session, "session open");
-        let live = desk.live.begin(Live::new(session, &snapshot.index));
-        until(desk, |desk| !is_open(desk) || live.envelopes().is_over()).await;
+        desk.live.begin(Live::new(session, &snapshot.index));
+        until(desk, |desk| !is_open(desk)).await;
     }
     tracing::warn!(%session, "the session is over; opening another");
     desk.live.end();
@@ -290,37 +287,38 @@ async fn try_close(desk: &Desk, signer: &Signer, live: &Live) -> Result<(), Clos
     if let Err(Over) = envelope::finish(desk, signer, live).await? {
         return Ok(());
     }
-    loop {
-        let last = live.ledger().final_report(None);
-        if let Some(last) = last {
-            let closing = vec![last, Operation::Close];
-            // A session that is over needs no more telling.
-            return tell(desk, signer, live, closing).await.map(|_| ());
-        }
-        // What the store takes, it is told.
-        let report = live.ledger().report(None);
-        let Some(report) = report else {
-            let tallies = live.ledger().due_len();
-            return Err(CloseError::Untold { tallies });
+    let snapshot = desk.known.snapshot().ok_or(AskError::Blind)?;
+    let at_once = snapshot.index.settings().report_tallies_max;
+    while live.ledger().due_len() > at_once {
+        let Some(report) = live.ledger().report(None) else {
+            break;
         };
-        if let Err(Over) = tell(desk, signer, live, vec![report]).await? {
-            return Ok(());
-        }
+        tell(desk, signer, live, vec![report]).await?;
     }
+    let last = live.ledger().final_report(None);
+    if let Some(last) = last {
+        return tell(desk, signer, live, vec![last, Operation::Close]).await;
+    }
+    // What the store takes, it is told.
+    let report = live.ledger().report(None);
+    if let Some(report) = report {
+        tell(desk, signer, live, vec![report]).await?;
+    }
+    let tallies = live.ledger().due_len();
+    Err(CloseError::Untold { tallies })
 }
 
-/// Sends what must be taken as a whole.
+/// Sends what must be taken as a whole. A session that is over needs no more telling.
 async fn tell(
     desk: &Desk,
     signer: &Signer,
     live: &Live,
     operations: Vec<Operation>,
-) -> Result<Result<(), Over>, CloseError> {
-    let Ok(refused) = envelope::send(desk, signer, live, operations).await? else {
-        return Ok(Err(Over));
-    };
-    match refused.into_values().next() {
-        None => Ok(Ok(())),
+) -> Result<(), CloseError> {
+    let sent = envelope::send(desk, signer, live, operations).await?;
+    let refused = sent.unwrap_or_default().into_values().next();
+    match refused {
+        None => Ok(()),
         Some(why) => {
             let why = why.unwrap_or(Rejection::CloseAfterRefusal);
             Err(AskError::Rejected(Box::new(why)).into())

@@ -10,7 +10,10 @@ use std::{
     },
     time::Duration,
 };
-use tidegate_domain::{Event, canonical, testing::Fleet};
+use tidegate_domain::{
+    Command, Event, SignedCommand, canonical, command::AdvanceSession, id::SessionId,
+    testing::Fleet,
+};
 use tidegate_proto::{
     Refusal, WireError,
     v1::{self, snapshot_part::Part, store_server, watch_update::Update},
@@ -30,6 +33,10 @@ struct Shared {
     mute: AtomicBool,
     /// Commands are applied, and nobody hears what became of them.
     losing: AtomicBool,
+    /// Whoever follows the store hears nothing more.
+    hidden: AtomicBool,
+    /// Every command that came, however often and whatever became of it.
+    heard: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Store {
@@ -39,6 +46,8 @@ impl Store {
             cut: AtomicBool::new(false),
             mute: AtomicBool::new(false),
             losing: AtomicBool::new(false),
+            hidden: AtomicBool::new(false),
+            heard: Mutex::default(),
         });
         let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = incoming.local_addr().unwrap();
@@ -72,6 +81,24 @@ impl Store {
     /// Applies commands and loses the answers, or does no more.
     pub fn lose_answers(&self, losing: bool) {
         self.shared.losing.store(losing, Ordering::SeqCst);
+    }
+
+    /// Tells followers nothing more, or does again.
+    pub fn hide(&self, hidden: bool) {
+        self.shared.hidden.store(hidden, Ordering::SeqCst);
+    }
+
+    /// The envelopes of a session that came, in order, each with the bytes that were sent.
+    pub fn envelopes(&self, session: SessionId) -> Vec<(AdvanceSession, Vec<u8>)> {
+        let heard = lock(&self.shared.heard);
+        let of_session = heard.iter().filter_map(|bytes| {
+            let (_, command) = SignedCommand::from_bytes(bytes).unwrap().parse().unwrap();
+            let Command::AdvanceSession(envelope) = command else {
+                return None;
+            };
+            (envelope.session == session).then(|| (envelope, bytes.clone()))
+        });
+        of_session.collect()
     }
 }
 
@@ -154,10 +181,11 @@ impl store_server::Store for Service {
         request: Request<v1::ProposeRequest>,
     ) -> Result<Response<v1::ProposeResponse>, Status> {
         let mut fleet = self.reachable()?;
+        let command = &request.get_ref().command;
+        lock(&self.0.heard).push(command.clone());
         if self.0.mute.load(Ordering::SeqCst) {
             return Err(WireError::refused(Refusal::NoQuorum, "mute").into());
         }
-        let command = &request.get_ref().command;
         // A repeat gets its first outcome, as from the real store.
         let before = fleet.log.iter().position(|(bytes, ..)| bytes == command);
         let index = before.unwrap_or(fleet.log.len());
@@ -207,7 +235,9 @@ impl store_server::Store for Service {
             let shared = Arc::clone(&shared);
             async move {
                 tokio::time::sleep(Duration::from_millis(5)).await;
-                while shared.cut.load(Ordering::SeqCst) {
+                while [&shared.cut, &shared.hidden].map(|off| off.load(Ordering::SeqCst))
+                    != [false; 2]
+                {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 match update(&shared, after) {
