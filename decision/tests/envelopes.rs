@@ -249,6 +249,20 @@ async fn an_envelope_that_can_never_be_applied_any_more_is_signed_anew() {
     assert_eq!(counts(&cluster), (2, 0));
 }
 
+/// A node's clock may be wrong, or stand still: what it signs has to be valid at the store's time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_clock_is_behind_is_heard() {
+    let cluster = Cluster::start(rolled_out).await;
+    let node = cluster.ready(0).await;
+    // The node's clock stands where it was, and nothing but the time changes in the store.
+    cluster.fleet().wait_hours(3);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    offer(&node, "d1").await;
+    node.shutdown().await.unwrap();
+    assert_eq!(counts(&cluster).0, 1);
+    assert_one_after_the_other(&cluster);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_node_leaves_its_old_envelope_alone() {
     let cluster = Cluster::start(rolled_out).await;

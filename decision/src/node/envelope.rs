@@ -75,6 +75,7 @@ pub(crate) struct Over;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stand {
     over: bool,
+    /// Log time of the view, which is newer than the snapshot's: ticks make no new snapshot.
     time: LogTime,
     epoch: Epoch,
     sequence: Sequence,
@@ -218,7 +219,7 @@ fn seal(
         sequence,
         operations: operations.to_vec(),
     };
-    let sealed = signer.seal(desk, command.into(), VALID)?;
+    let sealed = signer.seal(desk, command.into(), live.stand().time, VALID)?;
     let is_report = |operation: &Operation| matches!(operation, Operation::Report { .. });
     let place = operations.iter().position(is_report);
     if let Some(place) = place.and_then(|place| u32::try_from(place).ok()) {

@@ -76,16 +76,19 @@ impl Signer {
         Self { client, entropy }
     }
 
-    /// Signs one command on the newest snapshot, to be applied within `valid` of now.
+    /// Signs one command on the newest snapshot, to be applied within `valid` of now: at log time
+    /// `least` at the earliest, however wrong this node's clock is.
     pub(crate) fn seal(
         &self,
         desk: &Desk,
         command: Command,
+        least: LogTime,
         valid: Millis,
     ) -> Result<Sealed, AskError> {
         let snapshot = desk.known.snapshot().ok_or(AskError::Blind)?;
         let cited = snapshot.index.cited();
-        let (not_before, not_after) = validity(cited.time, desk.standing().now, valid);
+        let now = desk.standing().now.max(least);
+        let (not_before, not_after) = validity(cited.time, now, valid);
         let proposal = Proposal {
             origin: cited.origin.clone(),
             id: CommandId(self.entropy.array()?),
@@ -160,7 +163,7 @@ async fn open(
         region: desk.config.region.clone(),
         address: advertise.to_owned(),
     };
-    let command = signer.seal(desk, open.into(), VALID)?.bytes;
+    let command = signer.seal(desk, open.into(), LogTime(0), VALID)?.bytes;
     let mut pause = PAUSE;
     loop {
         match signer.propose(command.clone()).await {
