@@ -263,6 +263,30 @@ async fn a_node_whose_clock_is_behind_is_heard() {
     assert_one_after_the_other(&cluster);
 }
 
+/// Whoever else has the key (a copied machine) moved the session on: its next envelope would be
+/// theirs, and what they told is not this node's to tell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_another_moved_on_is_left() {
+    let cluster = Cluster::start(rolled_out).await;
+    let node = cluster.ready(0).await;
+    {
+        let mut fleet = cluster.fleet();
+        let others = fleet.envelope(SESSION, []);
+        fleet.accept(others);
+    }
+    // Asking for admissions, it finds that the turn was another's.
+    cluster::ask(&mut device(&node).await, check_in("d1", "1.0.0")).await;
+    let second = || node.status().session == Some(SessionId(2));
+    wait_for("a session of its own", second).await;
+    offer(&node, "d1").await;
+    node.shutdown().await.unwrap();
+    assert_eq!(counts(&cluster), (1, 0));
+    assert_eq!(accepted(&cluster, SESSION).len(), 1, "the other's alone");
+    let fleet = cluster.fleet();
+    let status = fleet.state.sessions().get(&SESSION).unwrap().status;
+    assert_eq!(status, SessionStatus::Open, "it is the other's to close");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_node_leaves_its_old_envelope_alone() {
     let cluster = Cluster::start(rolled_out).await;
@@ -307,4 +331,36 @@ async fn a_restarted_node_leaves_its_old_envelope_alone() {
     let numbers: Vec<u64> = second.keys().map(|sequence| sequence.0).collect();
     let expected: Vec<u64> = (1..).take(numbers.len()).collect();
     assert_eq!(numbers, expected);
+}
+
+/// Nodes report so seldom that nothing is told before they close, and then in many envelopes.
+fn reported_late(fleet: &mut Fleet) {
+    let mut config = fleet.state.config().clone();
+    config.report_interval = Millis(60_000);
+    config.limits.report_tallies_max = 1;
+    fleet.accept(SetClusterConfig { config });
+    rolled_out(fleet);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_written_off_while_it_closes_is_over() {
+    let cluster = Cluster::start(reported_late).await;
+    let node = cluster.ready(0).await;
+    offer(&node, "d1").await;
+    cluster.wait_in_silence(1);
+    offer(&node, "d2").await;
+    tokio::time::sleep(A_WHILE).await;
+    cluster.store.mute(true);
+    let before = cluster.store.envelopes(SESSION).len();
+    let closing = tokio::spawn(node.shutdown());
+    wait_for("a report", || {
+        cluster.store.envelopes(SESSION).len() > before
+    })
+    .await;
+    cluster.fleet().accept(WriteOffBudget {
+        session: SESSION,
+        reason: testing::reason(),
+    });
+    cluster.store.mute(false);
+    closing.await.unwrap().unwrap();
 }

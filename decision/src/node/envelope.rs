@@ -39,9 +39,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(crate) struct Envelopes {
     settled: Sequence,
     on_its_way: Option<Arc<Envelope>>,
+    over: bool,
 }
 
 impl Envelopes {
+    /// Whether it was found that no envelope of this node will be applied any more.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.over
+    }
+
     fn next(&self) -> Sequence {
         Sequence(self.settled.0.saturating_add(1))
     }
@@ -67,7 +73,7 @@ pub(crate) struct Sealed {
 /// What came of an envelope: the operations that were refused, with the reason if it is known.
 pub(crate) type Refused = BTreeMap<u32, Option<Rejection>>;
 
-/// The session is over, whoever ended it.
+/// The session is over for this node: somebody ended it, or another has its turn.
 #[derive(Debug)]
 pub(crate) struct Over;
 
@@ -97,7 +103,9 @@ impl Stand {
         let row = state.sessions().get(&session);
         let open = row.is_some_and(|row| row.status == SessionStatus::Open);
         Self {
-            over: !open && state.meta().last_session >= session,
+            // A node works under a session that a view has shown: a later one without it is of
+            // another life of the store, or has forgotten it.
+            over: !open,
             time: state.meta().time,
             epoch: state.keys().epoch,
             sequence: row.map_or(Sequence(0), |row| row.sequence),
@@ -114,7 +122,8 @@ impl Stand {
         if let Some(last) = own {
             Fate::Applied(last.refused.clone())
         } else if self.over || self.sequence >= *sequence {
-            // Another envelope of that number is another node's under this key: leave it to it.
+            // Another envelope of that number is another node's under this key (a copied machine):
+            // the session is left to it.
             Fate::Over
         } else if self.time > sealed.not_after || self.epoch > sealed.epoch {
             Fate::Void
@@ -200,7 +209,11 @@ pub(crate) async fn finish(
                 } = &*envelope;
                 seal(desk, signer, live, *sequence, operations)?;
             }
-            Fate::Over => return Ok(Err(Over)),
+            Fate::Over => {
+                live.envelopes().over = true;
+                desk.moved.notify_waiters();
+                return Ok(Err(Over));
+            }
         }
     }
 }

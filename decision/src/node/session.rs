@@ -201,8 +201,8 @@ async fn follow(desk: &Arc<Desk>, session: SessionId) {
     };
     if let Some(snapshot) = desk.known.snapshot().filter(|_| is_open(desk)) {
         tracing::info!(%session, "session open");
-        desk.live.begin(Live::new(session, &snapshot.index));
-        until(desk, |desk| !is_open(desk)).await;
+        let live = desk.live.begin(Live::new(session, &snapshot.index));
+        until(desk, |desk| !is_open(desk) || live.envelopes().is_over()).await;
     }
     tracing::warn!(%session, "the session is over; opening another");
     desk.live.end();
@@ -290,38 +290,37 @@ async fn try_close(desk: &Desk, signer: &Signer, live: &Live) -> Result<(), Clos
     if let Err(Over) = envelope::finish(desk, signer, live).await? {
         return Ok(());
     }
-    let snapshot = desk.known.snapshot().ok_or(AskError::Blind)?;
-    let at_once = snapshot.index.settings().report_tallies_max;
-    while live.ledger().due_len() > at_once {
-        let Some(report) = live.ledger().report(None) else {
-            break;
+    loop {
+        let last = live.ledger().final_report(None);
+        if let Some(last) = last {
+            let closing = vec![last, Operation::Close];
+            // A session that is over needs no more telling.
+            return tell(desk, signer, live, closing).await.map(|_| ());
+        }
+        // What the store takes, it is told.
+        let report = live.ledger().report(None);
+        let Some(report) = report else {
+            let tallies = live.ledger().due_len();
+            return Err(CloseError::Untold { tallies });
         };
-        tell(desk, signer, live, vec![report]).await?;
+        if let Err(Over) = tell(desk, signer, live, vec![report]).await? {
+            return Ok(());
+        }
     }
-    let last = live.ledger().final_report(None);
-    if let Some(last) = last {
-        return tell(desk, signer, live, vec![last, Operation::Close]).await;
-    }
-    // What the store takes, it is told.
-    let report = live.ledger().report(None);
-    if let Some(report) = report {
-        tell(desk, signer, live, vec![report]).await?;
-    }
-    let tallies = live.ledger().due_len();
-    Err(CloseError::Untold { tallies })
 }
 
-/// Sends what must be taken as a whole. A session that is over needs no more telling.
+/// Sends what must be taken as a whole.
 async fn tell(
     desk: &Desk,
     signer: &Signer,
     live: &Live,
     operations: Vec<Operation>,
-) -> Result<(), CloseError> {
-    let sent = envelope::send(desk, signer, live, operations).await?;
-    let refused = sent.unwrap_or_default().into_values().next();
-    match refused {
-        None => Ok(()),
+) -> Result<Result<(), Over>, CloseError> {
+    let Ok(refused) = envelope::send(desk, signer, live, operations).await? else {
+        return Ok(Err(Over));
+    };
+    match refused.into_values().next() {
+        None => Ok(Ok(())),
         Some(why) => {
             let why = why.unwrap_or(Rejection::CloseAfterRefusal);
             Err(AskError::Rejected(Box::new(why)).into())
