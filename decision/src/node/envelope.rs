@@ -304,3 +304,83 @@ fn settle(desk: &Desk, live: &Live, envelope: &Envelope, refused: &Refused) {
     envelopes.settled = envelope.sequence;
     envelopes.on_its_way = None;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_domain::testing::Fleet;
+
+    /// Sends a session's next envelope; answers it as its node knows it.
+    fn envelope(fleet: &mut Fleet, session: SessionId, operations: Vec<Operation>) -> Envelope {
+        let command = fleet.envelope(session, operations.clone());
+        let sequence = command.sequence;
+        let (epoch, not_after) = (fleet.state.keys().epoch, fleet.now.after(VALID));
+        let signed = fleet.sealed(command);
+        Envelope {
+            operations,
+            sequence,
+            sealed: Sealed {
+                bytes: signed.to_bytes(),
+                digest: signed.digest(),
+                epoch,
+                not_after,
+            },
+        }
+    }
+
+    #[test]
+    fn a_view_tells_what_became_of_an_envelope() {
+        let mut fleet = Fleet::new();
+        let session = fleet.open_session();
+        let sent = envelope(&mut fleet, session, Vec::new());
+        let fate = |fleet: &Fleet| Stand::of(&fleet.state, session).fate(&sent);
+        assert_eq!(fate(&fleet), Fate::Unknown);
+
+        let mut late = fleet.clone();
+        late.wait(VALID);
+        late.tick();
+        assert_eq!(fate(&late), Fate::Unknown, "it may be applied at that time");
+        late.wait(Millis(1));
+        late.tick();
+        assert_eq!(fate(&late), Fate::Void);
+
+        let mut rotated = fleet.clone();
+        let rotation = rotated.rotation(&[0, 1, 2]);
+        rotated.accept(rotation);
+        assert_eq!(fate(&rotated), Fate::Void);
+
+        let mut taken = fleet.clone();
+        let others = taken.envelope(session, []);
+        taken.accept(others);
+        assert_eq!(fate(&taken), Fate::Over);
+
+        fleet.apply(&sent.sealed.bytes);
+        assert_eq!(fate(&fleet), Fate::Applied(Vec::new()));
+        // Whatever comes after: it was applied.
+        fleet.wait(Millis(2 * VALID.0));
+        fleet.tick();
+        assert_eq!(fate(&fleet), Fate::Applied(Vec::new()));
+    }
+
+    /// What closed the session was applied, and nothing else will be.
+    #[test]
+    fn a_view_tells_the_last_envelope_of_a_session_from_one_that_came_too_late() {
+        let mut fleet = Fleet::new();
+        let session = fleet.open_session();
+        let last = envelope(&mut fleet, session, vec![Operation::Close]);
+        let other = envelope(&mut fleet, session, Vec::new());
+        fleet.apply(&last.sealed.bytes);
+        let stand = Stand::of(&fleet.state, session);
+        assert_eq!(stand.fate(&last), Fate::Applied(Vec::new()));
+        assert_eq!(stand.fate(&other), Fate::Over);
+    }
+
+    #[test]
+    fn a_session_that_another_life_of_the_store_never_had_is_over() {
+        let mut fleet = Fleet::new();
+        let session = fleet.open_session();
+        let sent = envelope(&mut fleet, session, Vec::new());
+        let stand = Stand::of(&Fleet::new().state, session);
+        assert_eq!(stand.fate(&sent), Fate::Over);
+    }
+}
