@@ -1,6 +1,6 @@
 //! Who asks the store: operators, the registrar of its members, readers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,8 +49,16 @@ enum Told {
     Nothing,
 }
 
-/// Who shall be a member of the store, by number.
-pub(crate) type Roll = Arc<Mutex<BTreeMap<u64, Wanted>>>;
+/// Who shall be a member of the store.
+pub(crate) struct Members {
+    /// By number, as operators want them now.
+    pub(crate) wanted: BTreeMap<u64, Wanted>,
+    /// The voters of each change that was asked for and never answered: it may come at any time.
+    pub(crate) open: Vec<BTreeSet<u64>>,
+}
+
+/// The members, as all of the world share them.
+pub(crate) type Roll = Arc<Mutex<Members>>;
 
 /// What all operators share: keys, and what they last saw.
 pub(crate) type Crew = Arc<Mutex<Operators>>;
@@ -294,11 +302,9 @@ pub(crate) async fn operate(
 /// Proposes other members until the store has those that are wanted.
 pub(crate) async fn register(client: Client, crew: Crew, roll: Roll) {
     let store = client.connect();
+    let members = || roll.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let wanted: Vec<Wanted> = {
-            let roll = roll.lock().unwrap_or_else(PoisonError::into_inner);
-            roll.values().cloned().collect()
-        };
+        let wanted: Vec<Wanted> = members().wanted.values().cloned().collect();
         let is_so = {
             let crew = lock(&crew);
             let members = &crew.state().membership().members;
@@ -311,7 +317,12 @@ pub(crate) async fn register(client: Client, crew: Crew, roll: Roll) {
                 crew.now(SystemClock.wall().0);
                 crew.membership(&wanted)
             };
-            client.propose(&store, &draft).await;
+            let voters = wanted.iter().filter(|node| node.voter);
+            let voters = voters.map(|node| node.id).collect();
+            members().open.push(voters);
+            if client.propose(&store, &draft).await != Told::Nothing {
+                members().open.pop();
+            }
             see(&client, &store, &crew).await;
         }
         madsim::time::sleep(REGISTRAR_EVERY).await;

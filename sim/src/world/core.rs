@@ -4,30 +4,34 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use openraft_rt::watch::WatchReceiver as _;
+use tidegate_domain::State;
 
 use super::{LOOK_EVERY, World};
 use crate::oracle::Seen;
 use crate::world::store::Store;
 
 impl World {
-    /// The voters, as operators want them and as each node that runs believes they are.
+    /// The voters, as operators want them, as changes on their way would have them, and as each node
+    /// that runs has them in its state and in Raft.
     pub(crate) fn voter_groups(&self) -> Vec<BTreeSet<u64>> {
         let roll = self.roll();
-        let voters = roll.iter().filter(|(_, wanted)| wanted.voter);
+        let voters = roll.wanted.iter().filter(|(_, wanted)| wanted.voter);
         let mut groups = vec![voters.map(|(id, _)| *id).collect()];
+        groups.extend(roll.open.iter().cloned());
         drop(roll);
         for store in self.members() {
-            let believed = store.machine.with(|node| {
+            let of_node = store.machine.with(|node| {
                 let metrics = node.raft().metrics();
                 let metrics = metrics.borrow_watched();
-                metrics
-                    .membership_config
-                    .membership()
-                    .get_joint_config()
-                    .clone()
+                let membership = metrics.membership_config.membership();
+                let mut groups = membership.get_joint_config().clone();
+                groups.push(node.state().read(voters_of));
+                groups
             });
-            groups.extend(believed.into_iter().flatten());
+            groups.extend(of_node.into_iter().flatten());
         }
+        // A node that knows nothing yet knows of no voters.
+        groups.retain(|voters| !voters.is_empty());
         groups
     }
 
@@ -51,4 +55,10 @@ impl World {
             self.witness.see(&Seen::Progress { what: "agreement" });
         }
     }
+}
+
+fn voters_of(state: &State) -> BTreeSet<u64> {
+    let members = state.membership().members.iter();
+    let voters = members.filter(|member| member.voter);
+    voters.map(|member| member.id.0).collect()
 }

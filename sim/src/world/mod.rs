@@ -27,7 +27,7 @@ use std::time::Duration;
 use madsim::task::NodeId;
 use tidegate_runtime::sim::set_way;
 
-use self::client::{Client, Crew, Roll};
+use self::client::{Client, Crew, Members, Roll};
 use self::decision::Decision;
 use self::devices::Pool;
 use self::disks::Disks;
@@ -83,10 +83,13 @@ impl World {
             (store.id, built)
         };
         let stores = specs.iter().map(build).collect();
-        let roll = specs
-            .iter()
-            .map(|store| (store.id, wanted(store)))
-            .collect();
+        let roll = Members {
+            wanted: specs
+                .iter()
+                .map(|store| (store.id, wanted(store)))
+                .collect(),
+            open: Vec::new(),
+        };
         let mut world = Self {
             network: Network::new(),
             stores: Arc::new(Mutex::new(stores)),
@@ -251,7 +254,7 @@ impl World {
 
     /// Store machines that operators want as members.
     pub(crate) fn members(&self) -> Vec<Store> {
-        let roll = self.roll().clone();
+        let roll = self.roll().wanted.clone();
         let stores = self.lock();
         let member = |id: &u64| stores.get(id).cloned();
         roll.keys().filter_map(member).collect()
@@ -260,18 +263,18 @@ impl World {
     /// All other members than this one.
     pub(crate) fn peers(&self, of: u64) -> Vec<Spot> {
         let roll = self.roll();
-        let others = roll.keys().copied().filter(|id| *id != of);
+        let others = roll.wanted.keys().copied().filter(|id| *id != of);
         others.map(Spot::store).collect()
     }
 
     fn member(&self, id: u64) -> Option<Store> {
-        let wanted = self.roll().contains_key(&id);
+        let wanted = self.roll().wanted.contains_key(&id);
         self.lock().get(&id).filter(|_| wanted).cloned()
     }
 
     /// Makes a voter of a learner, or the reverse.
     pub(crate) fn set_voter(&self, id: u64, voter: bool) {
-        if let Some(wanted) = self.roll().get_mut(&id) {
+        if let Some(wanted) = self.roll().wanted.get_mut(&id) {
             wanted.voter = voter;
         }
     }
@@ -283,14 +286,17 @@ impl World {
         store.machine.disk().wipe();
         let spec = {
             let mut roll = self.roll();
-            let voter = roll.remove(&store.spec.id).is_some_and(|node| node.voter);
+            let voter = roll
+                .wanted
+                .remove(&store.spec.id)
+                .is_some_and(|node| node.voter);
             let last = self.lock().keys().next_back().copied().unwrap_or(0);
             let spec = StoreSpec {
                 id: last + 1,
                 region: store.spec.region.clone(),
                 voter,
             };
-            roll.insert(spec.id, wanted(&spec));
+            roll.wanted.insert(spec.id, wanted(&spec));
             spec
         };
         let observers = (&self.witness, &self.disks);
@@ -346,7 +352,7 @@ impl World {
         madsim::time::sleep(LOOK_EVERY * 2).await;
     }
 
-    fn roll(&self) -> MutexGuard<'_, BTreeMap<u64, Wanted>> {
+    fn roll(&self) -> MutexGuard<'_, Members> {
         lock(&self.roll)
     }
 
