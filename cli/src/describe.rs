@@ -7,7 +7,7 @@ mod rollout;
 pub(crate) use arguments::{stop_covers, stop_scope};
 pub(crate) use command::command;
 pub(crate) use config::{Setting, settings};
-pub(crate) use rollout::{freeze, wave};
+pub(crate) use rollout::{audience, completion, freeze, on_channels, wave};
 
 use crate::rollout_file::time::show_instant;
 use tidegate_domain::{
@@ -162,7 +162,7 @@ pub(crate) fn event_name(event: &Event) -> &'static str {
         RegionPolicySet HoldSet HoldReleased SessionOpened SessionClosed SessionWrittenOff
         BudgetGranted BudgetReturned JournalAnchored Tallied CohortMatured CreditGrown MembershipChanged
         ClusterConfigSet StateVersionRaised RolloutFolded RecoveryImageRetired GateOverridden
-        BudgetLost RolloutForgotten SessionAdvanced OperationRefused
+        BudgetLost RolloutForgotten SessionAdvanced OperationRefused ChannelRegistered
     }
 }
 
@@ -229,9 +229,13 @@ pub(crate) fn event(state: &State, event: &Event) -> String {
             "the floor of {} on {} rises to {}: {reason}",
             scope.component, scope.selector, floor.security_version
         ),
-        Event::BaselineSet { scope, baseline } => format!(
-            "the baseline of {} on {} is {}",
-            scope.component, scope.selector, baseline.release
+        Event::ChannelRegistered(channel) => format!("the channel {channel} is registered"),
+        Event::BaselineSet { key, baseline } => format!(
+            "the baseline of {} on {}{} is {}",
+            key.component,
+            key.selector,
+            on_channels(&key.channel),
+            baseline.release
         ),
         Event::RecoveryImageDeclared { scope, image } => format!(
             "the recovery image of {} on {} is {} (security version {})",

@@ -40,7 +40,7 @@ fn small(change: impl FnOnce(&mut Rows, &mut tidegate_domain::rollout::Rollout))
     rows.variant(1, "cam/r1/eu/none");
     rows.release(&support::release(testing::release("os-1").version("1.0.0")));
     rows.release(&support::release(testing::release("os-2").version("2.0.0")));
-    rows.baseline(&testing::scope("os", "*"), "os-1", 1);
+    rows.baseline("os", "*", "os-1", 1);
     let builder = testing::rollout("os-2").wave(50, 24).wave(100, 0);
     let mut rollout = support::rollout(1, builder, 2);
     change(&mut rows, &mut rollout);
@@ -78,7 +78,7 @@ fn a_halt_binds_the_baseline_too() {
             cause: HaltCause::ReleaseRevoked,
         };
         rows.bar(rollout);
-        rows.baseline(&testing::scope("os", "*"), "os-2", 2);
+        rows.baseline("os", "*", "os-2", 2);
     });
     let decision = tell(&state, Mode::Fresh, &check_in("d", 1, "os", "1.0.0"));
     assert_eq!(codes(&decision), ["rollout_halted", "release_barred"]);

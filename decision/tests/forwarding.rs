@@ -8,7 +8,7 @@ use tidegate_decision::{
     engine::{
         CheckIn, DeviceId, Network, Power, PseudonymKey, Running, Token, VariantClaim, Verified,
     },
-    ledger::{Comparisons, Fate, Fingerprint, Forwarding, MEASURED_MAX, Metrics, Owners, Queued},
+    ledger::{Comparisons, Fate, Fingerprint, Forwarding, Metrics, Owners, Queued},
 };
 use tidegate_domain::{
     command::RegisterVariant,
@@ -16,7 +16,7 @@ use tidegate_domain::{
         Channel, Component, LogTime, PublicKey, ReleaseName, RolloutId, SecurityVersion, SessionId,
         VariantId, WaveIndex,
     },
-    tally::{Arm, LATENCY_BUCKETS},
+    tally::{Arm, LATENCY_BUCKETS, MEASURED_MAX},
     testing::{Fleet, release, rollout, stratum, traits},
 };
 use tidegate_runtime::BootInstant;

@@ -6,11 +6,8 @@ pub use session::{Advance, AnchoredJournal, RefusedOperation, refused_operations
 
 use crate::{
     config::{ClusterConfig, Member},
-    guard::{Baseline, Floor, Hold, HoldKey, RecoveryImage, RegionPolicy, Scope, Stop},
-    id::{
-        Index, LogTime, Millis, PublicKey, Reason, Region, ReleaseName, RolloutId, SessionId,
-        SignatureBytes, StateVersion, StopId, VariantId, WaveIndex,
-    },
+    guard::*,
+    id::*,
     key::KeySet,
     node::{PoolKey, Session},
     release::{Release, ReleaseStatus},
@@ -110,7 +107,7 @@ pub enum Event {
     BaselineSet {
         /// Whose.
         #[n(0)]
-        scope: Scope,
+        key: BaselineKey,
         /// To what.
         #[n(1)]
         baseline: Baseline,
@@ -470,4 +467,7 @@ pub enum Event {
     /// An operation of a session's envelope was refused, and changed nothing.
     #[n(50)]
     OperationRefused(#[n(0)] RefusedOperation),
+    /// A release channel was registered.
+    #[n(51)]
+    ChannelRegistered(#[n(0)] Channel),
 }

@@ -2,11 +2,11 @@
 //! recovery images.
 use crate::{
     id::{
-        Component, LogTime, Pseudonym, Reason, Region, ReleaseName, Revision, SecurityVersion,
-        StopId,
+        Channel, Component, LogTime, Pseudonym, Reason, Region, ReleaseName, Revision,
+        SecurityVersion, StopId,
     },
     rollout::{Freeze, MaintenanceWindow},
-    variant::Selector,
+    variant::{Selector, VariantTraits},
 };
 use minicbor::{Decode, Encode};
 
@@ -37,7 +37,29 @@ pub struct Floor {
     pub revision: Revision,
 }
 
-/// The release that a scope has settled on.
+/// Key of a baseline.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(map)]
+pub struct BaselineKey {
+    /// The component.
+    #[n(0)]
+    pub component: Component,
+    /// The variants.
+    #[n(1)]
+    pub selector: Selector,
+    /// The release channel; absent means all, those that come to be later too.
+    #[n(2)]
+    pub channel: Option<Channel>,
+}
+
+impl BaselineKey {
+    /// Whether a device of this variant and channel is meant.
+    pub fn matches(&self, variant: &VariantTraits, channel: &Channel) -> bool {
+        self.selector.matches(variant) && self.channel.as_ref().is_none_or(|own| own == channel)
+    }
+}
+
+/// The release that variants on a channel have settled on.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Baseline {
@@ -47,7 +69,7 @@ pub struct Baseline {
     /// Since when.
     #[n(1)]
     pub since: LogTime,
-    /// The entry that set it. Of two baselines that match a variant, the later counts.
+    /// The entry that set it. Of two baselines that match a device, the later counts.
     #[n(2)]
     pub revision: Revision,
     /// Variants that were excluded from the rollout that set it: the baseline is not theirs.

@@ -10,10 +10,10 @@ pub use stage::LifeStage;
 
 use crate::{
     id::{
-        Hash, LogTime, Millis, Reason, ReleaseName, Revision, RolloutId, VariantId, WaveIndex,
-        WaveName,
+        Channel, Hash, LogTime, Millis, Reason, ReleaseName, Revision, RolloutId, VariantId,
+        WaveIndex, WaveName,
     },
-    variant::Selector,
+    variant::{Selector, VariantTraits},
     wave::{WaveSpec, WaveState},
 };
 use minicbor::{Decode, Encode};
@@ -281,7 +281,7 @@ pub enum ExclusionCause {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct RollbackPlan {
-    /// The target of each part of the audience, frozen at creation: the first selector that
+    /// The target of each part of the audience, frozen at creation: the first rule that
     /// matches counts. Empty for `FixForwardOnly`.
     #[n(0)]
     pub targets: Vec<RollbackRule>,
@@ -291,12 +291,12 @@ pub struct RollbackPlan {
 }
 
 impl RollbackPlan {
-    /// Where a variant returns to.
-    pub fn target(&self, variant: &crate::variant::VariantTraits) -> Option<&ReleaseName> {
+    /// Where the devices of a variant on a channel return to.
+    pub fn target(&self, variant: &VariantTraits, channel: &Channel) -> Option<&ReleaseName> {
         self.targets
             .iter()
-            .find(|r| r.selector.matches(variant))
-            .map(|r| &r.release)
+            .find(|rule| rule.is_on(channel) && rule.selector.matches(variant))
+            .map(|rule| &rule.release)
     }
 }
 
@@ -307,9 +307,19 @@ pub struct RollbackRule {
     /// For these variants …
     #[n(0)]
     pub selector: Selector,
-    /// … this release.
+    /// … this release …
     #[n(1)]
     pub release: ReleaseName,
+    /// … on this channel; absent means all.
+    #[n(2)]
+    pub channel: Option<Channel>,
+}
+
+impl RollbackRule {
+    /// Whether it is for devices on a channel.
+    pub fn is_on(&self, channel: &Channel) -> bool {
+        self.channel.as_ref().is_none_or(|own| own == channel)
+    }
 }
 
 /// The release barred from an audience by a halt, until a quorum lifts it.

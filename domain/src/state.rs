@@ -3,10 +3,12 @@ use crate::{
     canonical::{self, CanonicalError},
     config::{ClusterConfig, Membership, Meta},
     derived::Derived,
-    guard::{Baseline, Floor, Hold, HoldKey, RecoveryImage, RegionPolicy, Scope, Stop},
+    guard::{
+        Baseline, BaselineKey, Floor, Hold, HoldKey, RecoveryImage, RegionPolicy, Scope, Stop,
+    },
     id::{
-        CommandId, Hash, Incarnation, Index, LogTime, Region, ReleaseName, RolloutId, SessionId,
-        StateVersion, StopId, VariantId,
+        Channel, CommandId, Hash, Incarnation, Index, LogTime, Region, ReleaseName, Revision,
+        RolloutId, SessionId, StateVersion, StopId, VariantId,
     },
     key::KeySet,
     node::{Budget, BudgetKey, Pool, PoolKey, Session},
@@ -146,7 +148,7 @@ catalogue! {
         /// Floors. They only rise.
         floors: Scope => Floor = 20,
         /// Baselines.
-        baselines: Scope => Baseline = 21,
+        baselines: BaselineKey => Baseline = 21,
         /// Recovery images.
         recovery_images: Scope => RecoveryImage = 22,
         /// Emergency stops in force.
@@ -171,6 +173,9 @@ catalogue! {
         sums: SumKey => Sum = 31,
         /// Command ids that are spent, until they may be forgotten.
         spent: CommandId => Spent = 32,
+        /// Release channels that were registered, by the entry that did; the default one is not
+        /// among them.
+        channels: Channel => Revision = 33,
     }
 }
 

@@ -39,6 +39,7 @@ fn takes(command: &Command) -> Takes {
         | "RevokeRelease"
         | "ResumeRollout"
         | "RegisterVariant"
+        | "RegisterChannel"
         | "DeclareRecoveryImage"
         | "CreateRollout"
         | "StartRollout"

@@ -92,7 +92,7 @@ fn the_arguments_of_each_kind_have_their_golden_digest() {
     assert_eq!(listed, GOLDEN);
 }
 
-const GOLDEN: [&str; 31] = [
+const GOLDEN: [&str; 32] = [
     "0x0012 RotateKeys a75bc4086b60479b",
     "0x0011 RevokeKey ab0a1fc2e45f7879",
     "0x0020 RegisterRelease 4cabfeee106e530f",
@@ -101,6 +101,7 @@ const GOLDEN: [&str; 31] = [
     "0x0030 RegisterVariant 7047ce35c422958d",
     "0x0031 DeclareRecoveryImage 0214a79f57afd1b6",
     "0x0032 RaiseFloor 3f0c8cb8805ed5a4",
+    "0x0033 RegisterChannel 5661f1e0eb5652b1",
     "0x0040 CreateRollout 2e3e5f8de83b22cf",
     "0x0041 ApproveRollout 682904d2e1979cc1",
     "0x0042 StartRollout 682904d2e1979cc1",

@@ -44,6 +44,8 @@ pub enum Mutant {
     IdUnbound,
     /// A session's last envelope is applied again when it comes again.
     EnvelopeTwice,
+    /// What devices measured counts, whether or not anybody was exposed.
+    MetricsUnbounded,
     /// A session's envelopes are applied in whatever order they come.
     SequenceUnchecked,
     /// The door lets in what is over: it is refused, spends no id, and comes again.
@@ -116,7 +118,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::LeaderRestore,
         Self::LeaseRead,
         Self::ReadBeforeApply,
@@ -132,6 +134,7 @@ impl Mutant {
         Self::DoubleGrant,
         Self::IdForgotten,
         Self::EnvelopeTwice,
+        Self::MetricsUnbounded,
         Self::SequenceUnchecked,
         Self::SignatureUnverified,
         Self::FloorFalls,

@@ -9,7 +9,7 @@ pub(crate) enum Baseline {
     List(List),
 }
 
-/// Lists the baseline of every component and selector. Completed rollouts set them.
+/// Lists the baseline of every component, selector and channel. Completed rollouts set them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tidegate baseline list --json")]
 pub(crate) struct List {}
@@ -19,23 +19,33 @@ impl Baseline {
         let Self::List(List {}) = self;
         let view = context.view().await?;
         let (mut rows, mut json) = (Vec::new(), Vec::new());
-        for (scope, baseline) in view.state().baselines().iter() {
+        for (key, baseline) in view.state().baselines().iter() {
+            let channel = key.channel.as_ref();
             rows.push(vec![
-                scope.component.to_string(),
-                scope.selector.to_string(),
+                key.component.to_string(),
+                key.selector.to_string(),
+                channel.map_or_else(|| "all".to_owned(), ToString::to_string),
                 baseline.release.to_string(),
                 describe::time(baseline.since),
                 baseline.revision.to_string(),
             ]);
             json.push(json!({
-                "component": scope.component.as_str(),
-                "selector": scope.selector.to_string(),
+                "component": key.component.as_str(),
+                "selector": key.selector.to_string(),
+                "channel": channel.map(ToString::to_string),
                 "release": baseline.release.as_str(),
                 "since_ms": baseline.since.0,
                 "revision": baseline.revision.0,
             }));
         }
-        let header = ["COMPONENT", "VARIANTS", "RELEASE", "SINCE", "REVISION"];
+        let header = [
+            "COMPONENT",
+            "VARIANTS",
+            "CHANNEL",
+            "RELEASE",
+            "SINCE",
+            "REVISION",
+        ];
         context
             .terminal
             .show(table(&header, &rows), json!({ "baselines": json }));

@@ -3,6 +3,7 @@ mod approval;
 mod audit;
 mod baseline;
 mod budget;
+mod channel;
 mod checkin;
 mod cluster;
 mod completions;
@@ -61,6 +62,8 @@ enum Group {
     #[command(subcommand)]
     Variant(variant::Variant),
     #[command(subcommand)]
+    Channel(channel::Channel),
+    #[command(subcommand)]
     Policy(policy::Policy),
     #[command(subcommand)]
     Device(device::Device),
@@ -101,6 +104,7 @@ impl CommandLine {
             Group::Release(release) => release.run(context).await,
             Group::Rollout(rollout) => rollout.run(context).await,
             Group::Variant(variant) => variant.run(context).await,
+            Group::Channel(channel) => channel.run(context).await,
             Group::Policy(policy) => policy.run(context).await,
             Group::Device(device) => device.run(context).await,
             Group::Baseline(baseline) => baseline.run(context).await,

@@ -12,7 +12,7 @@ rollout watch, rollout why, rollout approve, rollout start, rollout amend, rollo
 rollout resume, rollout halt, rollout rollback, rollout complete, rollout advance,
 rollout exclude, rollout expedite,
 variant register, variant list, policy set, policy list, device why, device hold, baseline list,
-approval list, approval sign, approval submit, budget list, budget writeoff,
+approval list, approval sign, approval submit, budget list, budget writeoff, channel list, channel register,
 floor raise, floor recovery, floor list,
 audit export, audit verify, audit prove, audit show,
 cluster status, cluster config show, cluster config set, cluster raise-version";

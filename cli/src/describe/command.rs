@@ -7,9 +7,9 @@ use tidegate_domain::{
     command::{
         AddReleaseSignatures, AdvanceWave, AmendRollout, ApproveRollout, ChangeMembership,
         CompleteRollout, CreateRollout, EmergencyStop, ExcludeVariant, ExpediteRollout,
-        HaltRollout, LiftStop, OpenSession, PauseRollout, RaiseStateVersion, RegisterVariant,
-        ResumeRollout, RevokeRelease, RollBack, SetClusterConfig, StartRollout, Tick,
-        WriteOffBudget,
+        HaltRollout, LiftStop, OpenSession, PauseRollout, RaiseStateVersion, RegisterChannel,
+        RegisterVariant, ResumeRollout, RevokeRelease, RollBack, SetClusterConfig, StartRollout,
+        Tick, WriteOffBudget,
     },
 };
 
@@ -95,6 +95,9 @@ pub(crate) fn command(command: &Command) -> Wording {
         }
         Command::RegisterVariant(RegisterVariant { traits }) => {
             Wording::new(format!("register the variant {traits}"))
+        }
+        Command::RegisterChannel(RegisterChannel { channel }) => {
+            Wording::new(format!("register the channel {channel}"))
         }
         Command::DeclareRecoveryImage(a) => recovery_image(a),
         Command::RaiseFloor(a) => raise_floor(a),

@@ -1,12 +1,47 @@
 //! What an operator asks of a rollout, in words.
 use super::{command::Wording, length, selectors, time, window};
 use tidegate_domain::{
+    id::Channel,
     rollout::{
         Audience, Freeze, GateScope, OnInconclusive, OnStale, RetryPolicy, RollbackSpec,
         RollbackTarget, RolloutSpec,
     },
     wave::{Criteria, Pacing, WaveSpec},
 };
+
+/// Whom a rollout is for: variants, and channels if not all.
+pub(crate) fn audience(audience: &Audience) -> String {
+    selectors(&audience.selectors) + &on_channels(&audience.channels)
+}
+
+/// ` on channel beta`, ` on channels beta, canary`; nothing where all are meant.
+pub(crate) fn on_channels<'a>(channels: impl IntoIterator<Item = &'a Channel>) -> String {
+    let names: Vec<&str> = channels.into_iter().map(Channel::as_str).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [one] => format!(" on channel {one}"),
+        more => format!(" on channels {}", more.join(", ")),
+    }
+}
+
+/// What the completion of a rollout makes of its release.
+pub(crate) fn completion(spec: &RolloutSpec) -> String {
+    if spec.sets_baselines() {
+        return format!(
+            "{} is the baseline of {}",
+            spec.release,
+            audience(&spec.audience)
+        );
+    }
+    let least = spec
+        .waves
+        .last()
+        .map_or("nobody".to_owned(), |wave| match wave.cap {
+            Some(cap) => format!("{cap} devices at most"),
+            None => wave.target.to_string(),
+        });
+    format!("no baseline changes: the last wave lets in {least}")
+}
 
 /// All that a spec says, as details of the command that carries it.
 pub(super) fn spec(wording: Wording, spec: &RolloutSpec) -> Wording {

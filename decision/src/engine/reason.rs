@@ -87,7 +87,7 @@ reasons! {
     NothingForStratum = "nothing_for_stratum", None;
     /// No such variant is registered.
     UnknownVariant = "unknown_variant", None;
-    /// No rollout names this release channel.
+    /// Nobody registered this release channel.
     UnknownChannel = "unknown_channel", None;
     /// The device id is longer than the limit.
     DeviceIdTooLong { bytes: usize, limit: usize } = "device_id_too_long", None;

@@ -4,16 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidegate_domain::{
     State,
     baseline::baselines,
+    guard::BaselineKey,
     id::{Component, LogTime, Pseudonym, ReleaseName, Revision, RolloutId, VariantId},
     release::Version,
-    rollout::{Audience, Life},
-    tally::{Arm, Counts, LATENCY_BUCKETS, Stratum, TallyKey},
-    variant::{Selector, VariantTraits},
+    rollout::{Audience, Life, RollbackRule},
+    tally::{Arm, Counts, LATENCY_BUCKETS, MEASURED_MAX, Stratum, TallyKey},
+    variant::VariantTraits,
 };
-
-/// The most of anything that one device may have counted between two check-ins: one device alone
-/// can't drown the others.
-pub const MEASURED_MAX: u64 = 1 << 20;
 
 /// What a device measured since its last check-in. Sound: no part is greater than its whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -116,15 +113,15 @@ struct Comparison {
     control: Option<tidegate_domain::id::WaveIndex>,
     audience: Audience,
     excluded: BTreeSet<VariantId>,
-    /// Where devices return to; the first selector that matches counts.
-    targets: Vec<(Selector, ReleaseName, Version)>,
+    /// Where devices return to, and which version that is; the first rule that matches counts.
+    targets: Vec<(RollbackRule, Version)>,
 }
 
 /// A baseline.
 #[derive(Clone, Debug)]
 #[cfg_attr(test, derive(PartialEq))]
 struct Settled {
-    selector: Selector,
+    key: BaselineKey,
     excluded: BTreeSet<VariantId>,
     revision: Revision,
     version: Version,
@@ -149,7 +146,7 @@ impl Comparisons {
             };
             let targets = rollout.rollback.targets.iter().filter_map(|rule| {
                 let version = version(&rule.release)?;
-                Some((rule.selector.clone(), rule.release.clone(), version))
+                Some((rule.clone(), version))
             });
             let comparison = Comparison {
                 release: rollout.spec.release.clone(),
@@ -173,12 +170,12 @@ impl Comparisons {
 
     fn settle(&mut self, state: &State) {
         for (component, of) in &mut self.by_component {
-            for (scope, baseline) in baselines(state, component) {
+            for (key, baseline) in baselines(state, component) {
                 let Some(release) = state.releases().get(&baseline.release) else {
                     continue;
                 };
                 of.baselines.push(Settled {
-                    selector: scope.selector.clone(),
+                    key: key.clone(),
                     excluded: baseline.excluded.iter().copied().collect(),
                     revision: baseline.revision,
                     version: release.manifest.version.clone(),
@@ -225,7 +222,7 @@ impl Comparisons {
         let keys = compared.filter_map(|(id, comparison)| {
             let wave = comparison.control?;
             let fits = comparison.holds(&stratum, traits, &running.version)
-                && of.is_without(comparison, variant, traits, &running.version);
+                && of.is_without(comparison, &stratum, traits, &running.version);
             fits.then(|| TallyKey {
                 rollout: *id,
                 wave,
@@ -247,25 +244,29 @@ impl Compared {
             Arm::Return => comparison
                 .targets
                 .iter()
-                .any(|(_, release, version)| *release == token.release && version == running),
+                .any(|(rule, version)| rule.release == token.release && version == running),
             Arm::Control => false,
         })
     }
 
-    /// Whether a version is what a variant would run without the rollout.
+    /// Whether a version is what a stratum would run without the rollout.
     fn is_without(
         &self,
         comparison: &Comparison,
-        variant: VariantId,
+        stratum: &Stratum,
         traits: &VariantTraits,
         running: &Version,
     ) -> bool {
         let mut targets = comparison.targets.iter();
-        if let Some((_, _, version)) = targets.find(|(selector, ..)| selector.matches(traits)) {
+        let channel = &stratum.channel;
+        let own = |(rule, _): &&(RollbackRule, Version)| {
+            rule.is_on(channel) && rule.selector.matches(traits)
+        };
+        if let Some((_, version)) = targets.find(|target| own(target)) {
             return version == running;
         }
         let settled = self.baselines.iter().filter(|settled| {
-            settled.selector.matches(traits) && !settled.excluded.contains(&variant)
+            settled.key.matches(traits, channel) && !settled.excluded.contains(&stratum.variant)
         });
         let latest = settled.max_by_key(|settled| settled.revision);
         latest.is_some_and(|settled| settled.version == *running)

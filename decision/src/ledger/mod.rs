@@ -22,7 +22,7 @@ mod refused;
 mod tallies;
 
 pub use forwarding::{BATCH_MAX, Batch, Forwarding, ForwardingCounters, OutcomeId, Queued};
-pub use metrics::{Comparisons, MEASURED_MAX, Metrics, MetricsError};
+pub use metrics::{Comparisons, Metrics, MetricsError};
 pub use outcomes::{Fate, Fingerprint, Owner, Owners};
 pub use purse::{Purse, PurseLimits};
 

@@ -311,9 +311,9 @@ fn not_counted(not: Not) -> v1::OutcomeReply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::MEASURED_MAX;
     use prost::Message;
     use tidegate_domain::tally::LATENCY_BUCKETS;
+    use tidegate_domain::tally::MEASURED_MAX;
 
     /// The greatest outcome that is taken.
     fn greatest() -> v1::OutcomeReport {

@@ -8,8 +8,6 @@ use std::collections::BTreeSet;
 use tidegate_domain::id::{Channel, LogTime, Pseudonym, Region, SecurityVersion};
 use tidegate_proto::v1;
 
-/// The channel of devices that name none.
-const DEFAULT_CHANNEL: &str = "stable";
 const VARIANT_BYTES_MAX: usize = 160;
 /// Longest version of what runs on a device, in bytes.
 pub const VERSION_BYTES_MAX: usize = 64;
@@ -108,7 +106,7 @@ fn rest(
         None => None,
     };
     let channel = if channel.is_empty() {
-        DEFAULT_CHANNEL
+        Channel::DEFAULT
     } else {
         channel.as_str()
     };

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use std::time::Duration;
 use tidegate_decision::{
     engine::Draw,
-    ledger::{Carried, Fate, MEASURED_MAX, Metrics, TALLIES_MAX},
+    ledger::{Carried, Fate, Metrics, TALLIES_MAX},
 };
 use tidegate_domain::{
     Event,
@@ -21,7 +21,7 @@ use tidegate_domain::{
     evolve,
     id::{Channel, Cohort, Millis, Pseudonym, RolloutId, VariantId, WaveIndex},
     rejection::Rejection,
-    tally::{Arm, COUNT_MAX, Counts, LATENCY_BUCKETS, Stratum, TallyKey},
+    tally::{Arm, COUNT_MAX, Counts, LATENCY_BUCKETS, MEASURED_MAX, Stratum, TallyKey},
     testing::stratum,
 };
 use world::{CAP, World, expose, tallies, token};

@@ -21,7 +21,8 @@ use tidegate_domain::{
     State, canonical,
     config::ClusterConfig,
     guard::{
-        Baseline, Floor, Hold, HoldKey, HoldKind, RegionPolicy, Scope, Stop, StopCovers, StopScope,
+        Baseline, BaselineKey, Floor, Hold, HoldKey, HoldKind, RegionPolicy, Scope, Stop,
+        StopCovers, StopScope,
     },
     id::{
         Channel, Component, Epoch, Hash, Incarnation, Index, KeyName, LogTime, Millis, Ppm,
@@ -59,6 +60,7 @@ mod tag {
     pub(super) const HOLDS: u8 = 24;
     pub(super) const REGION_POLICIES: u8 = 25;
     pub(super) const SESSIONS: u8 = 26;
+    pub(super) const CHANNELS: u8 = 33;
 }
 
 /// Numbers that follow from a seed (SplitMix64).
@@ -161,14 +163,27 @@ impl Rows {
         self.put(tag::FLOORS, &testing::scope(component, on), &floor);
     }
 
-    pub fn baseline(&mut self, scope: &Scope, release: &str, revision: u64) {
+    pub fn channel(&mut self, name: &str) {
+        self.put(tag::CHANNELS, &testing::channel(name), &Revision(1));
+    }
+
+    pub fn baseline(&mut self, of: &str, on: &str, release: &str, revision: u64) {
+        let key = BaselineKey {
+            component: testing::component(of),
+            selector: selector(on),
+            channel: None,
+        };
+        self.baseline_of(&key, release, revision);
+    }
+
+    pub fn baseline_of(&mut self, key: &BaselineKey, release: &str, revision: u64) {
         let baseline = Baseline {
             release: ReleaseName::new(release).unwrap(),
             since: NOW,
             revision: Revision(revision),
             excluded: BTreeSet::new(),
         };
-        self.put(tag::BASELINES, scope, &baseline);
+        self.put(tag::BASELINES, key, &baseline);
     }
 
     pub fn stop(&mut self, id: u64, scope: StopScope, covers: StopCovers) {
@@ -319,6 +334,7 @@ pub fn back_to(mut rollout: Rollout, on: &str, release: &str) -> Rollout {
     rollout.rollback.targets.push(RollbackRule {
         selector: selector(on),
         release: ReleaseName::new(release).unwrap(),
+        channel: None,
     });
     rollout
 }

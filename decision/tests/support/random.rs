@@ -56,6 +56,9 @@ pub fn state(seed: u64) -> State {
             }
         }
     }
+    if !n.one_in(4) {
+        rows.channel("beta");
+    }
     for component in COMPONENTS {
         for minor in 0..6 {
             rows.release(&any_release(n, component, minor));
@@ -158,6 +161,9 @@ fn any_rollout(n: &mut Numbers, id: u64) -> Rollout {
     for _ in 0..n.below(3) {
         let target = format!("{component}-{}", n.below(5));
         rollout = back_to(rollout, &any_selector(n), &target);
+        for rule in &mut rollout.rollback.targets {
+            rule.channel = any_channel(n);
+        }
     }
     if n.one_in(4) {
         let cause = ExclusionCause::Operator(testing::reason());
@@ -168,14 +174,23 @@ fn any_rollout(n: &mut Numbers, id: u64) -> Rollout {
     rollout
 }
 
+fn any_channel(n: &mut Numbers) -> Option<Channel> {
+    let named = n.one_in(3);
+    named.then(|| testing::channel(*n.pick(&CHANNELS)))
+}
+
 fn guards(n: &mut Numbers, rows: &mut Rows) {
     for _ in 0..n.below(4) {
         rows.floor(*n.pick(&COMPONENTS), &any_selector(n), n.below(3));
     }
     for revision in 0..n.below(4) {
         let component = *n.pick(&COMPONENTS);
-        let scope = testing::scope(component, &any_selector(n));
-        rows.baseline(&scope, &format!("{component}-{}", n.below(5)), revision);
+        let key = BaselineKey {
+            component: testing::component(component),
+            selector: selector(&any_selector(n)),
+            channel: any_channel(n),
+        };
+        rows.baseline_of(&key, &format!("{component}-{}", n.below(5)), revision);
     }
     if n.one_in(3) {
         let scope = match n.below(3) {
@@ -333,7 +348,7 @@ pub fn large(variants: u32, rollouts: u64) -> State {
         rows.release(&release(
             testing::release(&name).component(part).security_version(1),
         ));
-        rows.baseline(&testing::scope(part, "*"), &name, 1);
+        rows.baseline(part, "*", &name, 1);
         rows.floor(part, "*", 1);
     }
     rows.state()

@@ -38,6 +38,7 @@ pub fn demand(state: &State, command: &Command) -> Demand {
         | Command::AddReleaseSignatures(_)
         | Command::RevokeRelease(_)
         | Command::RegisterVariant(_)
+        | Command::RegisterChannel(_)
         | Command::DeclareRecoveryImage(_)
         | Command::CreateRollout(_)
         | Command::StartRollout(_)

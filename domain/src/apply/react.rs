@@ -58,6 +58,7 @@ pub(crate) fn react(changes: &mut Changes<'_>, command: &Command) {
         Command::RegisterRelease(_)
         | Command::AddReleaseSignatures(_)
         | Command::RegisterVariant(_)
+        | Command::RegisterChannel(_)
         | Command::DeclareRecoveryImage(_)
         | Command::CreateRollout(_)
         | Command::PauseRollout(_)

@@ -4,6 +4,7 @@ mod declare;
 mod envelope;
 #[cfg(feature = "bench")]
 mod filler;
+mod fleet;
 mod operation;
 
 pub use envelope::{
@@ -13,18 +14,18 @@ pub use envelope::{
 };
 #[cfg(feature = "bench")]
 pub use filler::BenchFiller;
+pub use fleet::{DeclareRecoveryImage, RaiseFloor, RegisterChannel, RegisterVariant};
 pub use operation::{OPERATIONS_MAX, Operation, Tally};
 
 use crate::{
     config::{ClusterConfig, Member},
-    guard::{HoldKey, HoldKind, RecoveryImage, RegionPolicy, Scope, StopCovers, StopScope},
+    guard::{HoldKey, HoldKind, RegionPolicy, StopCovers, StopScope},
     id::{
-        Epoch, Instance, LogTime, PublicKey, Reason, Region, ReleaseName, RolloutId,
-        SecurityVersion, Sequence, SessionId, StateVersion, StopId, VariantId, WaveIndex,
+        Epoch, Instance, LogTime, PublicKey, Reason, Region, ReleaseName, RolloutId, Sequence,
+        SessionId, StateVersion, StopId, VariantId, WaveIndex,
     },
     key::ProposedRole,
     rollout::RolloutSpec,
-    variant::VariantTraits,
 };
 use minicbor::{Decode, Encode};
 
@@ -56,6 +57,8 @@ commands! {
     DeclareRecoveryImage = 0x0031,
     /// Raises a floor.
     RaiseFloor = 0x0032,
+    /// Registers a release channel.
+    RegisterChannel = 0x0033,
     /// Writes a rollout down.
     CreateRollout = 0x0040,
     /// Approves a rollout.
@@ -154,35 +157,6 @@ arguments! {
         #[n(0)] release: ReleaseName,
         /// Why.
         #[n(1)] reason: Reason,
-    }
-}
-arguments! {
-    /// Arguments of [`Command::RegisterVariant`].
-    RegisterVariant {
-        /// What it is.
-        #[n(0)] traits: VariantTraits,
-    }
-}
-arguments! {
-    /// Arguments of [`Command::DeclareRecoveryImage`].
-    DeclareRecoveryImage {
-        /// For which component and variants.
-        #[n(0)] scope: Scope,
-        /// The image; its revision is set when it is applied.
-        #[n(1)] image: RecoveryImage,
-    }
-}
-arguments! {
-    /// Arguments of [`Command::RaiseFloor`].
-    RaiseFloor {
-        /// Whose floor.
-        #[n(0)] scope: Scope,
-        /// The new floor; greater than the old.
-        #[n(1)] security_version: SecurityVersion,
-        /// Why.
-        #[n(2)] reason: Reason,
-        /// Halts and retires in the same step whatever stands below.
-        #[n(3)] retire: bool,
     }
 }
 arguments! {

@@ -1,5 +1,7 @@
 //! Decisions on budgets.
-use super::{Decision, barriers, check_range, invalid, sessions::open_one};
+use super::{
+    Decision, barriers, check_range, invalid, releases::unknown_channel, sessions::open_one,
+};
 use crate::{
     apply::Context,
     command::WriteOffBudget,
@@ -57,6 +59,9 @@ fn check_admits(state: &State, rollout: &Rollout, pool: &PoolKey) -> Result<(), 
     let traits = &known.ok_or(Rejection::UnknownVariant { variant })?.traits;
     let audience = &rollout.spec.audience;
     let channel = &pool.stratum.channel;
+    if let Some(fault) = unknown_channel(state, channel) {
+        return Err(invalid(Field::PoolChannel, fault));
+    }
     if !audience.matches(traits)
         || !(audience.channels.is_empty() || audience.channels.contains(channel))
     {

@@ -2,14 +2,14 @@
 use super::{Decision, check_limit};
 use crate::{
     apply::Context,
-    baseline::baseline_of,
+    baseline::baselines,
     event::Event,
-    guard::{Baseline, Scope},
-    id::Ppm,
+    guard::{Baseline, BaselineKey},
+    id::{Channel, Component},
     rejection::Limit,
     rollout::Rollout,
     state::State,
-    variant::Selector,
+    variant::{Selector, Variant},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,64 +18,89 @@ pub(crate) fn completed(state: &State, rollout: &Rollout, context: &Context) -> 
     let baselines = new_baselines(state, rollout, context);
     let added = baselines
         .keys()
-        .filter(|scope| !state.baselines().contains(scope));
+        .filter(|key| !state.baselines().contains(key));
     let after = state.baselines().len().saturating_add(added.count());
     let max = state.config().limits.scopes_max;
     check_limit(Limit::Baselines, after.saturating_sub(1), max)?;
     let set = baselines
         .into_iter()
-        .map(|(scope, baseline)| Event::BaselineSet { scope, baseline });
+        .map(|(key, baseline)| Event::BaselineSet { key, baseline });
     let done = Event::RolloutCompleted {
         rollout: rollout.id,
     };
     Ok(set.chain([done]).collect())
 }
 
-/// The baselines that a completion sets: one for each selector of the audience. None if the rollout
-/// did not reach everyone there (one channel, a last wave below 100 % or with a cap): a baseline
-/// is offered to all. Variants that were excluded keep what they had.
-fn new_baselines(state: &State, rollout: &Rollout, context: &Context) -> BTreeMap<Scope, Baseline> {
+/// The baselines that a completion sets: one for each selector of the audience, on each channel
+/// that it names, or on all. Variants that were excluded keep what they had.
+fn new_baselines(
+    state: &State,
+    rollout: &Rollout,
+    context: &Context,
+) -> BTreeMap<BaselineKey, Baseline> {
     let spec = &rollout.spec;
-    let last = spec.waves.last();
-    let everyone = last.is_some_and(|wave| wave.target == Ppm::ALL && wave.cap.is_none());
     let release = state.releases().get(&spec.release);
-    let (true, true, Some(release)) = (everyone, spec.audience.channels.is_empty(), release) else {
+    let (true, Some(release)) = (spec.sets_baselines(), release) else {
         return BTreeMap::new();
     };
     let component = &release.manifest.component;
-    let scope = |selector: &Selector| Scope {
+    let channels = &spec.audience.channels;
+    let channels: Vec<Option<&Channel>> = if channels.is_empty() {
+        vec![None]
+    } else {
+        channels.iter().map(Some).collect()
+    };
+    let key = |selector: &Selector, channel: Option<&Channel>| BaselineKey {
         component: component.clone(),
         selector: selector.clone(),
+        channel: channel.cloned(),
     };
     let excluded: BTreeSet<_> = rollout.excluded.keys().copied().collect();
     let mut baselines = BTreeMap::new();
     // First, so that a selector of the audience that names the excluded variant alone prevails.
-    for id in &excluded {
-        let Some(variant) = state.variants().get(id) else {
-            continue;
-        };
-        if let Some((_, kept)) = baseline_of(state, component, *id, &variant.traits) {
-            let exact = Selector::exactly(&variant.traits);
-            let kept = Baseline {
-                excluded: BTreeSet::new(),
-                ..kept.clone()
-            };
-            baselines.insert(scope(&exact), kept);
+    for variant in excluded.iter().filter_map(|id| state.variants().get(id)) {
+        let exact = Selector::exactly(&variant.traits);
+        for channel in &channels {
+            if let Some(kept) = kept(state, component, variant, *channel) {
+                baselines.insert(key(&exact, *channel), kept);
+            }
         }
     }
     for selector in &spec.audience.selectors {
-        let only_excluded = selector_is_out(state, rollout, selector);
-        let new = Baseline {
-            release: spec.release.clone(),
-            since: context.time,
-            revision: context.revision(),
-            excluded: excluded.clone(),
-        };
-        if !only_excluded {
-            baselines.insert(scope(selector), new);
+        if selector_is_out(state, rollout, selector) {
+            continue;
+        }
+        for channel in &channels {
+            let new = Baseline {
+                release: spec.release.clone(),
+                since: context.time,
+                revision: context.revision(),
+                excluded: excluded.clone(),
+            };
+            baselines.insert(key(selector, *channel), new);
         }
     }
     baselines
+}
+
+/// What an excluded variant keeps of the baselines that new ones may take the place of: those of
+/// the same channel.
+fn kept(
+    state: &State,
+    component: &Component,
+    variant: &Variant,
+    channel: Option<&Channel>,
+) -> Option<Baseline> {
+    let own = baselines(state, component).filter(|(key, baseline)| {
+        key.channel.as_ref() == channel
+            && key.selector.matches(&variant.traits)
+            && !baseline.excluded.contains(&variant.id)
+    });
+    let (_, latest) = own.max_by_key(|(_, baseline)| baseline.revision)?;
+    Some(Baseline {
+        excluded: BTreeSet::new(),
+        ..latest.clone()
+    })
 }
 
 /// Whether a selector names exactly one variant, and that one is out.

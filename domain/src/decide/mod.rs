@@ -7,6 +7,7 @@ pub(crate) mod completion;
 mod guards;
 mod heirs;
 mod keys;
+mod measured;
 mod releases;
 mod reports;
 mod rollback;
@@ -60,6 +61,9 @@ pub(crate) fn decide(state: &State, command: &Verified<Command>, context: &Conte
         Command::RegisterVariant(arguments) => {
             releases::register_variant(state, arguments, context)
         }
+        Command::RegisterChannel(arguments) => {
+            releases::register_channel(state, arguments, context)
+        }
         Command::DeclareRecoveryImage(arguments) => {
             guards::declare_recovery_image(state, arguments, context)
         }
@@ -111,6 +115,7 @@ pub(crate) fn revision_of(state: &State, command: &Command) -> Result<Revision, 
         Command::SetClusterConfig(_) => Some(state.config().revision),
         Command::RegisterRelease(_)
         | Command::RegisterVariant(_)
+        | Command::RegisterChannel(_)
         | Command::CreateRollout(_)
         | Command::EmergencyStop(_)
         | Command::OpenSession(_)

@@ -1,14 +1,14 @@
-//! Decisions on releases and variants.
+//! Decisions on releases, variants and channels.
 use super::{Decision, check_limit, invalid};
 use crate::{
     apply::Context,
     canonical,
     command::{
-        AddReleaseSignatures, RegisterRelease, RegisterVariant, RevokeRelease, SIGNATURES_MAX,
-        Signature,
+        AddReleaseSignatures, RegisterChannel, RegisterRelease, RegisterVariant, RevokeRelease,
+        SIGNATURES_MAX, Signature,
     },
     event::Event,
-    id::{PublicKey, SignatureBytes, VariantId},
+    id::{Channel, PublicKey, SignatureBytes, VariantId},
     key::{KeyStatus, Role},
     rejection::{Field, Limit, Rejection, SignatureFault, ValueFault},
     release::{
@@ -19,6 +19,9 @@ use crate::{
     variant::Variant,
 };
 use std::collections::BTreeMap;
+
+/// Most release channels besides the default one. Strata are variants times channels.
+const CHANNELS_MAX: u32 = 63;
 
 pub(super) fn register(state: &State, arguments: &RegisterRelease, context: &Context) -> Decision {
     let RegisterRelease {
@@ -167,4 +170,36 @@ pub(super) fn register_variant(
         traits: traits.clone(),
         revision: context.revision(),
     })])
+}
+
+pub(super) fn register_channel(
+    state: &State,
+    arguments: &RegisterChannel,
+    _context: &Context,
+) -> Decision {
+    let RegisterChannel { channel } = arguments;
+    if is_registered(state, channel) {
+        return Err(invalid(Field::Channel, ValueFault::ChannelExists));
+    }
+    check_limit(Limit::Channels, state.channels().len(), CHANNELS_MAX)?;
+    Ok(vec![Event::ChannelRegistered(channel.clone())])
+}
+
+/// Whether a channel is the default one, or was registered.
+pub(super) fn is_registered(state: &State, channel: &Channel) -> bool {
+    channel.is_default() || state.channels().contains(channel)
+}
+
+/// What is wrong with a channel that nobody registered. Who could make channels up could make up
+/// strata, each with a credit and rows of its own.
+pub(super) fn unknown_channel(state: &State, channel: &Channel) -> Option<ValueFault> {
+    let channel = channel.clone();
+    (!is_registered(state, &channel)).then_some(ValueFault::UnknownChannel { channel })
+}
+
+/// The default channel and those that were registered.
+pub(super) fn all_channels(state: &State) -> Vec<Channel> {
+    let default = Channel::new(Channel::DEFAULT).ok();
+    let registered = state.channels().iter().map(|(channel, _)| channel.clone());
+    default.into_iter().chain(registered).collect()
 }

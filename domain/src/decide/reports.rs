@@ -1,5 +1,8 @@
 //! Decisions on reports: what nodes say of exposures, and what of it counts.
-use super::{Decision, budgets::budget_of, check_text, heirs, invalid, sessions::open_one};
+use super::{
+    Decision, budgets::budget_of, check_text, heirs, invalid, measured, releases::is_registered,
+    sessions::open_one,
+};
 use crate::{
     apply::Context,
     command::Tally,
@@ -130,13 +133,19 @@ fn check_tally(
     if !state.variants().contains(&key.stratum.variant) {
         return Err(refused(TallyFault::UnknownVariant));
     }
+    if !is_registered(state, &key.stratum.channel) {
+        return Err(refused(TallyFault::UnknownChannel));
+    }
     if key.cohort.0 > context.time.cohort().0.saturating_add(1) {
         return Err(refused(TallyFault::FutureCohort));
     }
     if !state.cohorts().contains(key) && is_mature(state, key, context) {
         return Ok(None);
     }
-    let counts = within_cohort(state, key, counts);
+    if key.arm == Arm::Control && !measured::is_in_audience(state, rollout, &key.stratum) {
+        return Ok(None);
+    }
+    let counts = measured::of_exposures(state, key, within_cohort(state, key, counts));
     Ok(Some(heirs::without_strangers(state, session, key, counts)))
 }
 

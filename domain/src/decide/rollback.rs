@@ -1,14 +1,15 @@
 //! Where the devices of a rollout return to: decided per variant when it is created, and frozen.
-use super::barriers;
+use super::{barriers, releases::all_channels};
 use crate::{
-    baseline::{baseline_of, baselines},
-    id::ReleaseName,
+    baseline::baselines,
+    id::{Channel, ReleaseName},
     rejection::{Limit, Rejection, TargetFault},
     release::Release,
     rollout::{Audience, RollbackPlan, RollbackRule, RollbackTarget, RolloutSpec},
     state::State,
     variant::{Selector, Variant},
 };
+use std::collections::BTreeSet;
 
 /// Most rules of one plan.
 const RULES_MAX: usize = 4_096;
@@ -67,6 +68,7 @@ fn to_release(
     let rule = |selector: &Selector| RollbackRule {
         selector: selector.clone(),
         release: name.clone(),
+        channel: None,
     };
     Ok(audience.selectors.iter().map(rule).collect())
 }
@@ -83,31 +85,39 @@ fn to_baselines(
     release: &Release,
 ) -> Result<Vec<RollbackRule>, Rejection> {
     let component = &release.manifest.component;
+    let on = |channel: &Option<Channel>| {
+        let channel = channel.as_ref();
+        channel.is_none_or(|own| audience.channels.is_empty() || audience.channels.contains(own))
+    };
     let mut found: Vec<_> = baselines(state, component)
-        .filter(|(scope, _)| audience.meets(&scope.selector))
+        .filter(|(key, _)| audience.meets(&key.selector) && on(&key.channel))
         .collect();
     found.sort_by_key(|(_, baseline)| std::cmp::Reverse(baseline.revision));
     let mut rules = Vec::new();
-    // A variant that was excluded from a baseline has a rule of its own, ahead of the general ones.
-    for variant in found.iter().flat_map(|(_, baseline)| &baseline.excluded) {
-        let Some(variant) = state.variants().get(variant) else {
-            continue;
-        };
-        if !audience.matches(&variant.traits) {
-            continue;
-        }
-        let own = baseline_of(state, component, variant.id, &variant.traits);
-        let (_, own) = own.ok_or(Rejection::NoRollbackTarget)?;
-        rules.push(RollbackRule {
-            selector: Selector::exactly(&variant.traits),
-            release: own.release.clone(),
+    // A variant that was excluded from a baseline has rules of its own, ahead of the general ones.
+    let excluded = found.iter().flat_map(|(_, baseline)| &baseline.excluded);
+    let excluded: BTreeSet<_> = excluded.copied().collect();
+    let excluded = excluded.iter().filter_map(|id| state.variants().get(id));
+    for variant in excluded.filter(|variant| audience.matches(&variant.traits)) {
+        let own = found.iter().filter(|(key, baseline)| {
+            key.selector.matches(&variant.traits) && !baseline.excluded.contains(&variant.id)
         });
+        let own: Vec<_> = own
+            .map(|(key, baseline)| RollbackRule {
+                selector: Selector::exactly(&variant.traits),
+                release: baseline.release.clone(),
+                channel: key.channel.clone(),
+            })
+            .collect();
+        check_all_have_one(state, audience, variant, &own)?;
+        rules.extend(own);
     }
-    for (scope, baseline) in &found {
+    for (key, baseline) in &found {
         for selector in &audience.selectors {
-            rules.extend(scope.selector.meet(selector).map(|selector| RollbackRule {
+            rules.extend(key.selector.meet(selector).map(|selector| RollbackRule {
                 selector,
                 release: baseline.release.clone(),
+                channel: key.channel.clone(),
             }));
         }
     }
@@ -118,24 +128,50 @@ fn to_baselines(
     }
 }
 
-/// Whether every registered variant of the audience has a target; where none is registered yet,
-/// whether every variant there could be has one.
+/// Whether every registered variant of the audience has a target on each channel; where none is
+/// registered yet, whether every variant there could be has one.
 fn check_covered(
     state: &State,
     audience: &Audience,
     rules: &[RollbackRule],
 ) -> Result<(), Rejection> {
-    let has_target = |variant: &Variant| rules.iter().any(|r| r.selector.matches(&variant.traits));
-    let covered = |selector: &Selector| rules.iter().any(|r| r.selector.covers(selector));
-    let known = members(state, audience).next().is_some();
-    let all = if known {
-        members(state, audience).all(has_target)
-    } else {
-        audience.selectors.iter().all(covered)
+    if members(state, audience).next().is_some() {
+        return members(state, audience)
+            .try_for_each(|variant| check_all_have_one(state, audience, variant, rules));
+    }
+    let mut channels = channels(state, audience).into_iter();
+    let covered = |channel: &Channel, selector: &Selector| {
+        let mut on = rules.iter().filter(|rule| rule.is_on(channel));
+        on.any(|rule| rule.selector.covers(selector))
     };
-    if all {
-        Ok(())
+    let all = channels.all(|channel| {
+        let mut selectors = audience.selectors.iter();
+        selectors.all(|selector| covered(&channel, selector))
+    });
+    all.then_some(()).ok_or(Rejection::NoRollbackTarget)
+}
+
+/// Whether a variant has a target on each channel of the audience.
+fn check_all_have_one(
+    state: &State,
+    audience: &Audience,
+    variant: &Variant,
+    rules: &[RollbackRule],
+) -> Result<(), Rejection> {
+    let mut channels = channels(state, audience).into_iter();
+    let has_target = |channel: &Channel| {
+        let mut on = rules.iter().filter(|rule| rule.is_on(channel));
+        on.any(|rule| rule.selector.matches(&variant.traits))
+    };
+    let all = channels.all(|channel| has_target(&channel));
+    all.then_some(()).ok_or(Rejection::NoRollbackTarget)
+}
+
+/// The channels of an audience, as far as they are registered.
+fn channels(state: &State, audience: &Audience) -> Vec<Channel> {
+    if audience.channels.is_empty() {
+        all_channels(state)
     } else {
-        Err(Rejection::NoRollbackTarget)
+        audience.channels.iter().cloned().collect()
     }
 }

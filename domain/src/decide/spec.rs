@@ -1,5 +1,5 @@
 //! What a rollout's spec may say: every range, and what its waves owe each other.
-use super::{check_duration, check_range, invalid, invalid_at};
+use super::{check_duration, check_range, invalid, invalid_at, releases::unknown_channel};
 use crate::{
     guard::RegionPolicy,
     id::{Millis, Ppm},
@@ -52,7 +52,7 @@ pub(super) fn check(state: &State, spec: &RolloutSpec, release: &Release) -> Res
         freezes,
         complete_after,
     } = spec;
-    check_audience(audience)?;
+    check_audience(state, audience)?;
     check_waves(state, waves)?;
     check_rollback(rollback)?;
     if *control > CONTROL_MAX {
@@ -99,7 +99,7 @@ pub(super) fn check_freezes(field: Field, freezes: &[Freeze]) -> Result<(), Reje
     }
 }
 
-fn check_audience(audience: &Audience) -> Result<(), Rejection> {
+fn check_audience(state: &State, audience: &Audience) -> Result<(), Rejection> {
     let Audience {
         selectors,
         channels,
@@ -112,7 +112,17 @@ fn check_audience(audience: &Audience) -> Result<(), Rejection> {
         channels.len() as u64,
         0,
         CHANNELS_MAX,
-    )
+    )?;
+    let faults = channels
+        .iter()
+        .map(|channel| unknown_channel(state, channel));
+    match (0_usize..)
+        .zip(faults)
+        .find_map(|(at, fault)| Some((at, fault?)))
+    {
+        Some((at, fault)) => Err(invalid_at(Field::AudienceChannels, at, fault)),
+        None => Ok(()),
+    }
 }
 
 fn check_rollback(rollback: &RollbackSpec) -> Result<(), Rejection> {

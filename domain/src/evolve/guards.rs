@@ -1,7 +1,9 @@
 //! Folds of floors, baselines, recovery images, stops, holds and region policies.
 use super::{Inconsistent, row};
 use crate::{
-    guard::{Baseline, Floor, Hold, HoldKey, RecoveryImage, RegionPolicy, Scope, Stop},
+    guard::{
+        Baseline, BaselineKey, Floor, Hold, HoldKey, RecoveryImage, RegionPolicy, Scope, Stop,
+    },
     id::{Region, StopId},
     state::State,
 };
@@ -22,10 +24,10 @@ pub(super) fn floor_raised(
 
 pub(super) fn baseline_set(
     state: &mut State,
-    scope: &Scope,
+    key: &BaselineKey,
     baseline: &Baseline,
 ) -> Result<(), Inconsistent> {
-    state.baselines.insert(scope.clone(), baseline.clone());
+    state.baselines.insert(key.clone(), baseline.clone());
     Ok(())
 }
 

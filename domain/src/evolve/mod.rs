@@ -79,6 +79,7 @@ pub fn evolve(state: &mut State, event: &Event) -> Result<(), Inconsistent> {
             reason: _,
         } => releases::withdrawn(state, release, *status),
         Event::VariantRegistered(variant) => releases::variant_registered(state, variant),
+        Event::ChannelRegistered(channel) => releases::channel_registered(state, channel),
         Event::RecoveryImageDeclared { scope, image } => {
             guards::recovery_image_declared(state, scope, image)
         }
@@ -88,7 +89,7 @@ pub fn evolve(state: &mut State, event: &Event) -> Result<(), Inconsistent> {
             floor,
             reason: _,
         } => guards::floor_raised(state, scope, *floor),
-        Event::BaselineSet { scope, baseline } => guards::baseline_set(state, scope, baseline),
+        Event::BaselineSet { key, baseline } => guards::baseline_set(state, key, baseline),
         Event::StopRaised(stop) => guards::stop_raised(state, stop),
         Event::StopLifted { stop, reason: _ } => guards::stop_lifted(state, *stop),
         Event::RegionPolicySet { region, policy } => {

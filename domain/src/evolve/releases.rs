@@ -1,7 +1,7 @@
-//! Folds of releases and variants.
+//! Folds of releases, variants and channels.
 use super::{Inconsistent, revision, row};
 use crate::{
-    id::{PublicKey, ReleaseName, SignatureBytes},
+    id::{Channel, PublicKey, ReleaseName, SignatureBytes},
     release::{Release, ReleaseStatus},
     state::State,
     variant::Variant,
@@ -60,5 +60,14 @@ pub(super) fn variant_registered(state: &mut State, variant: &Variant) -> Result
     let by_traits = &mut state.derived.variant_by_traits;
     by_traits.insert(variant.traits.clone(), variant.id);
     state.variants.insert(variant.id, variant.clone());
+    Ok(())
+}
+
+pub(super) fn channel_registered(state: &mut State, channel: &Channel) -> Result<(), Inconsistent> {
+    if channel.is_default() || state.channels.contains(channel) {
+        return Err(Inconsistent::Conflict("the channel is registered"));
+    }
+    let revision = revision(state);
+    state.channels.insert(channel.clone(), revision);
     Ok(())
 }

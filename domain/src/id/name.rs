@@ -103,6 +103,14 @@ name! {
 }
 
 impl Channel {
+    /// The channel of devices that name none. It is always there; all others are registered.
+    pub const DEFAULT: &'static str = "stable";
+
+    /// Whether it is the channel of devices that name none.
+    pub fn is_default(&self) -> bool {
+        self.as_str() == Self::DEFAULT
+    }
+
     /// The name that sorts before all others, for the start of ranges.
     pub(crate) fn first() -> Self {
         Self("+".into())

@@ -5,7 +5,7 @@ use crate::{
     event::Event,
     node::{PoolKey, SessionStatus},
     state::State,
-    tally::{Arm, Counts, SumKey, TallyKey},
+    tally::{Arm, Counts, MEASURED_MAX, SumKey, TallyKey},
 };
 use std::collections::BTreeMap;
 
@@ -145,4 +145,46 @@ pub(super) fn budgets_add_up(t: &Transition<'_>) -> Result<(), Violation> {
         }
     }
     Ok(())
+}
+
+/// What was measured counts as far as somebody was exposed to what it measures, and on channels
+/// that somebody registered. In control nobody is: there it counts as far as somebody was exposed
+/// to what it is compared with.
+pub(super) fn measurements_have_exposures(t: &Transition<'_>) -> Result<(), Violation> {
+    for event in t.events() {
+        let Event::Tallied { key, counts, .. } = event else {
+            continue;
+        };
+        let channel = &key.stratum.channel;
+        let known = channel.is_default() || t.before.channels().contains(channel);
+        ensure(known, "WAVE-1", || {
+            format!("{key:?} is on no known channel")
+        })?;
+        let (exposed, measured) = if key.arm == Arm::Control {
+            (exposed(t.after, key), (**counts).clone())
+        } else {
+            let cohort = t.after.cohorts().get(key).cloned();
+            let cohort = cohort.unwrap_or_else(|| (**counts).clone());
+            (cohort.exposed, cohort)
+        };
+        let max = exposed.saturating_mul(MEASURED_MAX);
+        let latency = measured.latency.iter().copied().max().unwrap_or(0);
+        let most = measured.operations.max(measured.predictions).max(latency);
+        ensure(most <= max, "WAVE-1", || {
+            format!("{measured:?} of {exposed} exposures under {key:?}")
+        })?;
+    }
+    Ok(())
+}
+
+/// All exposures to the release in the wave of a tally.
+fn exposed(state: &State, of: &TallyKey) -> u64 {
+    let mut exposed = 0_u64;
+    for (key, sum) in state.sums().iter() {
+        let is_own = (key.rollout, key.wave, key.arm) == (of.rollout, of.wave, Arm::Treatment);
+        if is_own && key.stratum.is_some() {
+            exposed = exposed.saturating_add(sum.all().exposed);
+        }
+    }
+    exposed
 }

@@ -114,6 +114,7 @@ fn needs(event: &Event) -> Needs<'_> {
         | Event::ReleaseSigned { .. }
         | Event::ReleaseWithdrawn { .. }
         | Event::VariantRegistered(_)
+        | Event::ChannelRegistered(_)
         | Event::RecoveryImageDeclared { .. }
         | Event::RolloutCreated(_)
         | Event::RolloutPaused { .. }

@@ -123,6 +123,7 @@ fn check_entry(transition: &Transition<'_>) -> Result<(), Violation> {
     waves::bars_hold(transition)?;
     waves::grants_come_from_open_waves(transition)?;
     accounts::sums_add_up(transition)?;
+    accounts::measurements_have_exposures(transition)?;
     accounts::what_was_given_up_is_lost(transition)?;
     accounts::budgets_add_up(transition)
 }

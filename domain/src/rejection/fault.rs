@@ -228,6 +228,10 @@ pub enum TallyFault {
     #[n(7)]
     #[error("the cohort lies in the future")]
     FutureCohort,
+    /// The channel is not registered.
+    #[n(8)]
+    #[error("there is no such channel")]
+    UnknownChannel,
 }
 
 /// What is wrong with a list of members.

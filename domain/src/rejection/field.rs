@@ -65,6 +65,7 @@ fields! {
     52 Maintenance "maintenance",
     53 Freezes "freezes",
     54 CompleteAfter "complete_after",
+    55 Channel "channel",
 
     60 PolicyBattery "policy.battery_min_percent",
     61 PolicyMaintenance "policy.maintenance",
@@ -77,6 +78,7 @@ fields! {
     73 Tallies "tallies",
     74 AnchorOrigin "anchor.origin",
     75 AnchorRoot "anchor.root",
+    76 PoolChannel "pool.stratum.channel",
 
     80 Lease "lease",
     81 DriftMargin "drift_margin",

@@ -69,6 +69,10 @@ pub enum Limit {
     #[n(14)]
     #[error("baselines")]
     Baselines,
+    /// Release channels besides the default one.
+    #[n(15)]
+    #[error("release channels")]
+    Channels,
 }
 
 /// What keeps a pool from more admissions.

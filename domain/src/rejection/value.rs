@@ -1,6 +1,6 @@
 //! What is wrong with a value of its own.
 use super::fault::kind_name;
-use crate::id::{Component, LogTime, Millis, Ppm, RolloutId};
+use crate::id::{Channel, Component, LogTime, Millis, Ppm, RolloutId};
 use minicbor::{Decode, Encode};
 
 /// What is wrong with a value.
@@ -210,4 +210,16 @@ pub enum ValueFault {
         #[n(0)]
         rollout: RolloutId,
     },
+    /// The channel is not registered.
+    #[n(30)]
+    #[error("there is no channel {channel}: register it first")]
+    UnknownChannel {
+        /// Which.
+        #[n(0)]
+        channel: Channel,
+    },
+    /// The channel is registered, or the one that is always there.
+    #[n(31)]
+    #[error("it is there already")]
+    ChannelExists,
 }

@@ -249,3 +249,12 @@ pub struct RolloutSpec {
     #[n(18)]
     pub complete_after: Option<Millis>,
 }
+
+impl RolloutSpec {
+    /// Whether its completion makes its release the baseline: its last wave reaches everybody in the
+    /// audience. Of a last wave below 100 %, or with a cap, nobody knows whom it did not reach.
+    pub fn sets_baselines(&self) -> bool {
+        let last = self.waves.last();
+        last.is_some_and(|wave| wave.target == Ppm::ALL && wave.cap.is_none())
+    }
+}

@@ -59,11 +59,19 @@ pub fn scope(of: &str, on: &str) -> Scope {
     }
 }
 
+/// A channel.
+///
+/// # Panics
+/// The text is no channel.
+pub fn channel(text: &str) -> Channel {
+    Channel::new(text).expect("a channel")
+}
+
 /// The stable channel of a variant.
 pub fn stratum(variant: u32) -> Stratum {
     Stratum {
         variant: VariantId(variant),
-        channel: Channel::new("stable").expect("a channel"),
+        channel: channel(Channel::DEFAULT),
     }
 }
 
@@ -223,6 +231,16 @@ pub struct RolloutBuilder {
 }
 
 impl RolloutBuilder {
+    /// On these channels only.
+    ///
+    /// # Panics
+    /// One is no channel.
+    #[must_use]
+    pub fn on_channels(mut self, channels: &[&str]) -> Self {
+        self.spec.audience.channels = channels.iter().map(|text| channel(text)).collect();
+        self
+    }
+
     /// Sets the variants.
     pub fn audience(mut self, selectors: &[&str]) -> Self {
         self.spec.audience.selectors = selectors.iter().map(|text| selector(text)).collect();

@@ -1,6 +1,6 @@
 //! Entries that no honest node proposes, each made from a few numbers.
 use super::Fleet;
-use super::script::Dice;
+use super::dice::Dice;
 use crate::{
     command::*,
     id::{CommandId, Epoch, Hash, Index, Millis, Revision, SignatureBytes},

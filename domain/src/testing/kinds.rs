@@ -1,5 +1,5 @@
 //! One command of every kind, for tests that must leave none out.
-use super::{Fleet, reason, region, release, rollout, scope, stratum, traits};
+use super::{Fleet, channel, reason, region, release, rollout, scope, stratum, traits};
 use crate::{
     command::*,
     config::ClusterConfig,
@@ -77,6 +77,10 @@ pub fn every_kind(fleet: &Fleet) -> Vec<Command> {
             security_version: SecurityVersion(1),
             reason: reason.clone(),
             retire: false,
+        }
+        .into(),
+        RegisterChannel {
+            channel: channel("beta"),
         }
         .into(),
         CreateRollout {

@@ -8,6 +8,7 @@
     reason = "tests may panic, and say so by their name"
 )]
 mod build;
+mod dice;
 mod hostile;
 mod keyring;
 mod kinds;
@@ -16,8 +17,8 @@ mod script;
 mod sessions;
 
 pub use build::{
-    ReleaseBuilder, RolloutBuilder, component, name, reason, region, release, rollout, scope,
-    selector, stratum, traits,
+    ReleaseBuilder, RolloutBuilder, channel, component, name, reason, region, release, rollout,
+    scope, selector, stratum, traits,
 };
 pub use keyring::Keyring;
 pub use kinds::every_kind;

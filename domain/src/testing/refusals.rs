@@ -344,6 +344,7 @@ fn about_sessions() -> Vec<Rejection> {
         TallyFault::WaveClosed { wave },
         TallyFault::UnknownVariant,
         TallyFault::FutureCohort,
+        TallyFault::UnknownChannel,
     ];
     all.extend(tallies.map(|fault| Rejection::TallyInconsistent { rollout, fault }));
     let life = LifeStage::Halted;

@@ -1,6 +1,9 @@
 //! Random entries, honest and hostile, each made from a few numbers: a failing run shrinks well,
 //! and a simulator can draw the numbers from its own source.
-use super::{Fleet, component, proposed_keys, reason, region, release, rollout, selector, traits};
+use super::{
+    Fleet, channel, component, dice::Dice, proposed_keys, reason, region, release, rollout,
+    selector, traits,
+};
 use crate::{
     command::*,
     config::{ClusterConfig, Member},
@@ -23,44 +26,9 @@ pub struct Step {
     pub dice: u64,
 }
 
-/// Numbers out of one number (SplitMix64; Steele, Lea, Flood 2014).
-#[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`.
-    pub(super) fn roll(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    pub(super) fn small(&mut self, bound: u8) -> u8 {
-        u8::try_from(self.roll(u64::from(bound))).unwrap_or(0)
-    }
-
-    pub(super) fn one_in(&mut self, odds: u64) -> bool {
-        self.roll(odds) == 0
-    }
-
-    pub(super) fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
-        let len = u64::try_from(from.len()).ok().filter(|len| *len > 0)?;
-        from.get(usize::try_from(self.roll(len)).ok()?)
-    }
-
-    fn text(&mut self, from: &[&'static str]) -> &'static str {
-        self.pick(from).copied().unwrap_or("none")
-    }
-}
-
 const SELECTORS: [&str; 5] = ["*", "*", "m1/*/*/*", "m1/r1/eu/none", "*/*/us/*"];
 const VARIANTS: [&str; 3] = ["m1/r1/eu/none", "m1/r2/us/none", "m2/r1/eu/none"];
+const CHANNELS: [&str; 3] = ["stable", "beta", "canary"];
 const COMPONENTS: [&str; 4] = ["os", "os", "os", "app"];
 const RELEASES: [&str; 7] = ["r-0", "r-1", "r-2", "r-3", "r-4", "r-5", "r-6"];
 
@@ -110,8 +78,12 @@ impl Fleet {
                 reason: reason(),
             }
             .into(),
-            8..=9 => RegisterVariant {
+            8 => RegisterVariant {
                 traits: traits(dice.text(&VARIANTS)),
+            }
+            .into(),
+            9 => RegisterChannel {
+                channel: channel(dice.text(&CHANNELS)),
             }
             .into(),
             10..=11 => some_recovery_image(dice).into(),
@@ -335,6 +307,9 @@ impl Fleet {
         }
         if dice.one_in(3) {
             rollout = rollout.auto_rollback();
+        }
+        if dice.one_in(4) {
+            rollout = rollout.on_channels(&[dice.text(&CHANNELS)]);
         }
         if dice.one_in(3) {
             rollout = rollout.supersedes(self.some_rollout(dice));

@@ -1,5 +1,5 @@
 //! Random commands of decision nodes.
-use super::{Fleet, reason, region, script::Dice};
+use super::{Fleet, dice::Dice, reason, region};
 use crate::{
     command::*,
     id::{Hash, SessionId, WaveIndex},

@@ -176,10 +176,10 @@ fn told(event: &Event) -> Option<String> {
         Event::RolledBack { .. } => "all devices are back".to_owned(),
         Event::RolloutCompleted { rollout } => format!("rollout {rollout} is complete"),
         Event::RolloutSuperseded { rollout, by } => format!("rollout {rollout} gives way to {by}"),
-        Event::BaselineSet { scope, baseline } => {
+        Event::BaselineSet { key, baseline } => {
             format!(
                 "baseline of {}/{} is {}",
-                scope.component, scope.selector, baseline.release
+                key.component, key.selector, baseline.release
             )
         }
         Event::CreditGrown { pool, credit } => {

@@ -2,6 +2,7 @@
 use super::{find, watch};
 use crate::{
     context::{Context, reason},
+    describe,
     failure::Failure,
     signing::{self, Desk, Signing, Submitted},
 };
@@ -223,8 +224,11 @@ impl Start {
 
 impl Complete {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let rollout = RolloutId(self.rollout);
-        let done = format!("rollout {rollout} is complete");
+        let view = context.view().await?;
+        let found = find(view.state(), self.rollout)?;
+        let rollout = found.id;
+        let left = describe::completion(&found.spec);
+        let done = format!("rollout {rollout} is complete; {left}");
         send(
             context,
             &self.signing,

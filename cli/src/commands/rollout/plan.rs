@@ -104,6 +104,8 @@ impl Plan {
         let json = json!({
             "release": spec.release.as_str(),
             "audience": spec.audience.selectors.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "channels": spec.audience.channels.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "sets_baselines": spec.sets_baselines(),
             "variants": reached(view.state(), &spec),
             "as_of_entry": view.position().entries,
             "steps": steps.json,
@@ -181,7 +183,7 @@ fn outline(state: &State, spec: &RolloutSpec) -> String {
     let mut text = format!(
         "{} to {}: {} of {} registered variants\n",
         spec.release,
-        describe::selectors(&spec.audience.selectors),
+        describe::audience(&spec.audience),
         reached(state, spec),
         state.variants().len()
     );
@@ -194,6 +196,10 @@ fn outline(state: &State, spec: &RolloutSpec) -> String {
     text.push_str(&format!(
         "  gates judge {} samples or more; at most {} unresolved devices a stratum in the first wave\n",
         spec.sample_min, spec.credit
+    ));
+    text.push_str(&format!(
+        "  once complete, {}\n",
+        describe::completion(spec)
     ));
     text
 }

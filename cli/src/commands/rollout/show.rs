@@ -44,14 +44,13 @@ fn details(state: &State, rollout: &Rollout) -> String {
     let spec = &rollout.spec;
     let mut text = format!(
         "\naudience  {}\nrevision  {}\n",
-        describe::selectors(&spec.audience.selectors),
+        describe::audience(&spec.audience),
         rollout.revision
     );
-    let targets = rollout
-        .rollback
-        .targets
-        .iter()
-        .map(|rule| format!("{} for {}", rule.release, rule.selector));
+    let targets = rollout.rollback.targets.iter().map(|rule| {
+        let channel = describe::on_channels(&rule.channel);
+        format!("{} for {}{channel}", rule.release, rule.selector)
+    });
     let targets: Vec<String> = targets.collect();
     match targets.as_slice() {
         [] => text.push_str("goes back to nothing: faults are mended by a newer release\n"),

@@ -1,8 +1,7 @@
 //! Builds the index from a state, in one pass over each table.
 use super::{
     Cited, ComponentSlot, Held, Index, PayloadSlot, RegionEntry, ReleaseEntry, ReleaseSlot,
-    SessionEntry, Settings, Stops, VariantEntry,
-    candidates::line_kinds,
+    SessionEntry, Settings, Stops, StratumSlot, VariantEntry,
     names::{NameMap, Names},
     paths,
     selection::Selection,
@@ -18,9 +17,6 @@ use tidegate_domain::{
     release::{NotOfferable, Release, ReleaseStatus, offerable},
     state::State,
 };
-
-/// The channel of devices that name none.
-pub(crate) const DEFAULT_CHANNEL: &str = "stable";
 
 pub(super) fn build(state: &State) -> Index {
     let selection = Selection::of(state);
@@ -73,8 +69,8 @@ pub(super) fn build(state: &State) -> Index {
     building.index
 }
 
-/// The variants that have settled on each release, as the latest baseline says.
-pub(super) type Settled = BTreeMap<(ComponentSlot, ReleaseSlot), Vec<u32>>;
+/// The strata that have settled on each release, as the latest baseline says.
+pub(super) type Settled = BTreeMap<(ComponentSlot, ReleaseSlot), Vec<StratumSlot>>;
 
 pub(super) struct Building<'a> {
     pub(super) state: &'a State,
@@ -194,18 +190,14 @@ impl Building<'_> {
         }
     }
 
-    /// Only channels that some rollout names, besides the default: a device that could make up
+    /// Only channels that were registered, besides the default one: a device that could make up
     /// channels could make up strata, each with a credit of its own.
     fn channels(&mut self) {
-        if let Ok(default) = Channel::new(DEFAULT_CHANNEL) {
+        if let Ok(default) = Channel::new(Channel::DEFAULT) {
             self.index.channels.add(&default);
         }
-        for (_, rollout) in self.state.rollouts().iter() {
-            if !line_kinds(self.state, rollout).is_empty() {
-                for channel in &rollout.spec.audience.channels {
-                    self.index.channels.add(channel);
-                }
-            }
+        for (channel, _) in self.state.channels().iter() {
+            self.index.channels.add(channel);
         }
     }
 
@@ -274,13 +266,22 @@ impl Building<'_> {
     }
 
     fn baselines(&mut self) -> Settled {
-        let mut latest: BTreeMap<(u32, ComponentSlot), (Revision, ReleaseSlot)> = BTreeMap::new();
-        for (scope, baseline) in self.state.baselines().iter() {
+        let width = u16::try_from(self.index.channels.len()).unwrap_or(u16::MAX);
+        let mut latest: BTreeMap<(ComponentSlot, StratumSlot), (Revision, ReleaseSlot)> =
+            BTreeMap::new();
+        for (key, baseline) in self.state.baselines().iter() {
             let Some(release) = self.release(&baseline.release) else {
                 continue;
             };
-            let component = self.component(&scope.component);
-            for variant in self.selection.members([&scope.selector]).iter() {
+            let component = self.component(&key.component);
+            let channels = match &key.channel {
+                None => 0..width,
+                Some(channel) => match self.index.channels.slot(channel.as_str()) {
+                    Some(slot) => slot..slot.saturating_add(1),
+                    None => continue,
+                },
+            };
+            for variant in self.selection.members([&key.selector]).iter() {
                 let id = self
                     .index
                     .variants
@@ -289,18 +290,20 @@ impl Building<'_> {
                 if id.is_some_and(|id| baseline.excluded.contains(&id)) {
                     continue;
                 }
-                let best = latest
-                    .entry((variant, component))
-                    .or_insert((baseline.revision, release));
-                *best = (*best).max((baseline.revision, release));
+                for channel in channels.clone() {
+                    let best = latest
+                        .entry((component, StratumSlot { variant, channel }))
+                        .or_insert((baseline.revision, release));
+                    *best = (*best).max((baseline.revision, release));
+                }
             }
         }
         let mut settled = Settled::new();
-        for ((variant, component), (_, release)) in latest {
+        for ((component, stratum), (_, release)) in latest {
             settled
                 .entry((component, release))
                 .or_default()
-                .push(variant);
+                .push(stratum);
         }
         settled
     }

@@ -95,9 +95,9 @@ impl Building<'_> {
             match line.rollout {
                 Some(rollout) => self.rollout_candidates(at, line, rollout as usize),
                 None => {
-                    let variants = settled.get(&(line.component, line.release));
-                    for variant in variants.into_iter().flatten() {
-                        self.candidate(at, line.release, *variant, None, false);
+                    let strata = settled.get(&(line.component, line.release));
+                    for stratum in strata.into_iter().flatten() {
+                        self.candidate(at, line.release, *stratum, false);
                     }
                 }
             }
@@ -108,9 +108,12 @@ impl Building<'_> {
     fn rollout_candidates(&mut self, at: u32, line: &Line, rollout: usize) {
         let rollout = &self.index.rollouts[rollout].rollout;
         let audience = &rollout.spec.audience;
-        let known = audience.channels.iter();
-        let channels: Vec<u16> = known
-            .filter_map(|c| self.index.channels.slot(c.as_str()))
+        let channels: Vec<(u16, Channel)> = self
+            .index
+            .channels
+            .iter()
+            .filter(|(_, name)| audience.channels.is_empty() || audience.channels.contains(name))
+            .map(|(slot, name)| (slot, name.clone()))
             .collect();
         let members = self.selection.members(&audience.selectors);
         let late = sends_back_late(self.state, rollout);
@@ -120,31 +123,28 @@ impl Building<'_> {
                 continue;
             };
             let excluded = rollout.excluded.contains_key(&entry.id);
-            let release = match line.kind {
-                LineKind::Offer | LineKind::Baseline => Some(line.release),
-                LineKind::Return => {
-                    let returns = rollout.returns(entry.id) || late;
-                    let target = rollout.rollback.target(&entry.traits);
-                    let target = target.filter(|_| returns);
-                    target.and_then(|name| self.slots.get(name).copied())
-                }
-            };
-            found.extend(release.map(|release| (variant, release, excluded)));
+            let returns = rollout.returns(entry.id) || late;
+            for (channel, name) in &channels {
+                let release = match line.kind {
+                    LineKind::Offer | LineKind::Baseline => Some(line.release),
+                    LineKind::Return => {
+                        let target = rollout.rollback.target(&entry.traits, name);
+                        let target = target.filter(|_| returns);
+                        target.and_then(|name| self.slots.get(name).copied())
+                    }
+                };
+                let channel = *channel;
+                let stratum = StratumSlot { variant, channel };
+                found.extend(release.map(|release| (stratum, release, excluded)));
+            }
         }
-        for (variant, release, excluded) in found {
-            self.candidate(at, release, variant, Some(&channels), excluded);
+        for (stratum, release, excluded) in found {
+            self.candidate(at, release, stratum, excluded);
         }
     }
 
-    fn candidate(
-        &mut self,
-        line: u32,
-        release: ReleaseSlot,
-        variant: u32,
-        channels: Option<&[u16]>,
-        excluded: bool,
-    ) {
-        let coded = self.selection.variant(variant);
+    fn candidate(&mut self, line: u32, release: ReleaseSlot, at: StratumSlot, excluded: bool) {
+        let coded = self.selection.variant(at.variant);
         let entry = self.index.releases.get(release.0 as usize);
         let payload = entry
             .zip(coded)
@@ -152,20 +152,16 @@ impl Building<'_> {
         if let Some(payload) = payload {
             self.keep_payload(release, payload);
         }
-        let width = u16::try_from(self.index.channels.len()).unwrap_or(u16::MAX);
-        let all = channels.is_none_or(<[u16]>::is_empty);
-        for channel in (0..width).filter(|c| all || channels.is_some_and(|set| set.contains(c))) {
-            let barred = self.index.bar(release, StratumSlot { variant, channel });
-            let place = variant as usize * usize::from(width) + usize::from(channel);
-            if let Some(stratum) = self.index.strata.get_mut(place) {
-                stratum.push(Candidate {
-                    line,
-                    release,
-                    payload,
-                    barred,
-                    excluded,
-                });
-            }
+        let barred = self.index.bar(release, at);
+        let place = at.variant as usize * self.index.channels.len() + usize::from(at.channel);
+        if let Some(stratum) = self.index.strata.get_mut(place) {
+            stratum.push(Candidate {
+                line,
+                release,
+                payload,
+                barred,
+                excluded,
+            });
         }
     }
 }

@@ -233,7 +233,7 @@ pub(super) struct Held {
 }
 
 /// Where a check-in looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct StratumSlot {
     pub(super) variant: u32,
     pub(super) channel: u16,

@@ -74,6 +74,11 @@ impl<T: Clone + std::fmt::Display> Names<T> {
         self.names.get(usize::from(slot))
     }
 
+    /// The names with their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, &T)> {
+        (0..).zip(&self.names)
+    }
+
     /// How many names there are.
     pub(crate) fn len(&self) -> usize {
         self.names.len()

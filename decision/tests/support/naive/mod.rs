@@ -127,8 +127,7 @@ fn is_live(state: &State, rollout: &Rollout) -> bool {
 }
 
 fn knows_channel(state: &State, channel: &Channel) -> bool {
-    let named = |r: &Rollout| is_live(state, r) && r.spec.audience.channels.contains(channel);
-    channel.as_str() == "stable" || state.rollouts().iter().any(|(_, r)| named(r))
+    channel.as_str() == "stable" || state.channels().contains(channel)
 }
 
 fn candidates<'a>(state: &'a State, variant: &Variant, channel: &Channel) -> Vec<Candidate<'a>> {
@@ -144,7 +143,7 @@ fn candidates<'a>(state: &'a State, variant: &Variant, channel: &Channel) -> Vec
         };
         let late = matches!(rollout.life, Life::RolledBack { .. });
         if late || rollout.returns(variant.id) {
-            let target = rollout.rollback.target(&variant.traits);
+            let target = rollout.rollback.target(&variant.traits, channel);
             if let Some(given) = target.and_then(|name| state.releases().get(name)) {
                 let kind = Kind::Return;
                 ranked.push(Candidate {
@@ -179,9 +178,10 @@ fn candidates<'a>(state: &'a State, variant: &Variant, channel: &Channel) -> Vec
     let mut components = super::random::COMPONENTS;
     components.sort_unstable();
     for component in components {
-        let matching = state.baselines().iter().filter(|(scope, baseline)| {
-            scope.component.as_str() == component
-                && scope.selector.matches(&variant.traits)
+        let matching = state.baselines().iter().filter(|(key, baseline)| {
+            key.component.as_str() == component
+                && key.selector.matches(&variant.traits)
+                && key.channel.as_ref().is_none_or(|own| own == channel)
                 && !baseline.excluded.contains(&variant.id)
                 && state.releases().contains(&baseline.release)
         });

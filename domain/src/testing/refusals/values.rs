@@ -3,7 +3,7 @@ use crate::{
     id::{LogTime, Millis, Ppm, RolloutId},
     key::Role,
     rejection::{Limit, ValueFault},
-    testing::component,
+    testing::{channel, component},
 };
 
 pub(super) fn faults() -> Vec<ValueFault> {
@@ -67,6 +67,10 @@ pub(super) fn faults() -> Vec<ValueFault> {
         ValueFault::Promised {
             rollout: RolloutId(1),
         },
+        ValueFault::UnknownChannel {
+            channel: channel("named-beta"),
+        },
+        ValueFault::ChannelExists,
     ]
 }
 
@@ -89,5 +93,6 @@ pub(super) fn limits() -> Vec<Limit> {
         Limit::Sessions,
         Limit::ReportTallies,
         Limit::Baselines,
+        Limit::Channels,
     ]
 }
