@@ -256,7 +256,8 @@ async fn a_node_whose_clock_is_behind_is_heard() {
     let node = cluster.ready(0).await;
     // The node's clock stands where it was, and nothing but the time changes in the store.
     cluster.fleet().wait_hours(3);
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let now = cluster.fleet().state.meta().time;
+    wait_for("the time", || node.status().log_time >= now).await;
     offer(&node, "d1").await;
     node.shutdown().await.unwrap();
     assert_eq!(counts(&cluster).0, 1);

@@ -166,7 +166,7 @@ async fn reopened(path: &std::path::Path) -> DirDisk {
 pub fn wait_for(what: &str, mut happened: impl FnMut() -> bool) -> impl Future<Output = ()> {
     let at = std::panic::Location::caller();
     async move {
-        for _ in 0..1_500 {
+        for _ in 0..6_000 {
             if happened() {
                 return;
             }
@@ -229,7 +229,7 @@ pub async fn until_told(
     hoped: v1::Verdict,
 ) -> v1::CheckInResponse {
     let mut last = None;
-    for _ in 0..500 {
+    for _ in 0..3_000 {
         let response = ask(client, request.clone()).await;
         if response.verdict() == hoped {
             return response;
