@@ -1,14 +1,15 @@
 //! What operators ask for, honest and hostile, made from what they last saw of the state.
 
 pub(crate) mod hostile;
+mod liar;
 mod onward;
 mod policy;
 mod rarer;
 
 use tidegate_domain::command::{
     AdvanceWave, ApproveRollout, Base, ChangeMembership, Command, CompleteRollout, CreateRollout,
-    EmergencyStop, HaltRollout, LiftStop, PauseRollout, Proposal, RaiseFloor, RegisterVariant,
-    ResumeRollout, RollBack, RotateKeys, SetClusterConfig, StartRollout, seal,
+    EmergencyStop, HaltRollout, LiftStop, PauseRollout, Proposal, RaiseFloor, RegisterChannel,
+    RegisterVariant, ResumeRollout, RollBack, RotateKeys, SetClusterConfig, StartRollout, seal,
 };
 use tidegate_domain::config::Member;
 use tidegate_domain::guard::{StopCovers, StopScope};
@@ -19,7 +20,7 @@ use tidegate_domain::key::Role;
 use tidegate_domain::rollout::{Life, OnStale};
 use tidegate_domain::state::State;
 use tidegate_domain::testing::{
-    Fleet, proposed_keys, reason, region, release, rollout, scope, selector, traits,
+    Fleet, channel, proposed_keys, reason, region, release, rollout, scope, selector, traits,
 };
 
 use crate::dice::Dice;
@@ -33,6 +34,8 @@ const OVERHEARD_MAX: usize = 64;
 /// Most variants, and most releases, that are registered, and most rollouts that are under way at
 /// once: a fleet of some size, however long the run. No run of a minute comes that far.
 const FLEET_MAX: usize = 100;
+/// The release channel of some devices.
+pub(crate) const BETA: &str = "beta";
 const REGIONS: [&str; 3] = ["a", "b", "c"];
 
 /// The operators of a fleet, with all keys in one hand.
@@ -135,6 +138,8 @@ impl Operators {
             let traits = traits(&format!("cam/r1/{place}/none"));
             drafts.push(self.draft("variant", RegisterVariant { traits }));
         }
+        let channel = channel(BETA);
+        drafts.push(self.draft("channel", RegisterChannel { channel }));
         let mut config = self.fleet.state.config().clone();
         config.lease = Millis(5_000);
         config.stale_max = Millis(8_000);
@@ -369,6 +374,9 @@ impl Operators {
         }
         if self.is_critical(&name) && !self.dice.one_in(4) {
             rollout.spec.on_stale = OnStale::Continue;
+        }
+        if self.dice.one_in(4) {
+            rollout = rollout.on_channels(&[BETA]);
         }
         let priority = u32::try_from(self.dice.below(1_000)).unwrap_or(0);
         let spec = rollout.priority(priority).spec();

@@ -1,4 +1,4 @@
-//! Those who are no operators, and one who is and means ill.
+//! Those who are no operators, and some who are and mean ill.
 
 use tidegate_domain::command::RegisterVariant;
 use tidegate_domain::id::Millis;
@@ -20,6 +20,9 @@ impl Operators {
         if let Some(bytes) = brief.filter(|_| self.dice.one_in(2)) {
             let what = "over";
             return Draft { bytes, what };
+        }
+        if self.dice.one_in(4) {
+            return self.lie();
         }
         if self.dice.one_in(3)
             && let Some(bytes) = self.some_envelope()

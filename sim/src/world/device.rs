@@ -9,6 +9,8 @@ use crate::dice::Dice;
 pub(super) struct Device {
     pub(super) id: String,
     pub(super) place: String,
+    /// The release channel that it names; empty for none.
+    pub(super) channel: &'static str,
     pub(super) version: String,
     pub(super) security_version: u64,
     pub(super) sequence: u64,
@@ -34,6 +36,7 @@ impl Device {
         self.asked = v1::CheckInRequest {
             device_id: self.id.clone(),
             variant: format!("cam/r1/{}/none", self.place),
+            channel: self.channel.to_owned(),
             components: vec![self.running()],
             sequence: self.sequence,
             exposure_tokens: token.into_iter().collect(),

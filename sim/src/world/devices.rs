@@ -18,6 +18,7 @@ use tonic::transport::Channel;
 use super::device::Device;
 use super::witness::{Witness, now_us};
 use crate::dice::Dice;
+use crate::load::BETA;
 use crate::oracle::{Answer, Seen};
 use crate::record::Kind;
 
@@ -32,6 +33,8 @@ const ANSWERED_US: u64 = 3_000_000;
 /// After one in so many check-ins a device is switched off, for so long.
 const AWAY_ONE_IN: u64 = 12;
 const AWAY_US: std::ops::Range<u64> = 4_000_000..16_000_000;
+/// One device in so many is on a release channel of its own.
+const BETA_ONE_IN: u32 = 4;
 /// Most check-ins on their way on one stream.
 const UNDER_WAY_MAX: usize = 64;
 
@@ -73,6 +76,7 @@ impl Pool {
         let device = |(number, place): (u32, &String)| Device {
             id: format!("{name}-{number}"),
             place: place.clone(),
+            channel: if number % BETA_ONE_IN == 0 { BETA } else { "" },
             version: "1.0.0".to_owned(),
             security_version: 1,
             sequence: 0,
