@@ -78,6 +78,8 @@ pub enum Mutant {
     ReadJoinsRound,
     /// A voter cosigns a root that its own log does not have.
     CosignedUnseen,
+    /// A node whose chain a majority of the voters contradicts goes on.
+    HeadMismatchIgnored,
     /// A refused vote is counted as granted.
     RefusalCountsAsVote,
     /// A renewal counts before the view has reached what it confirms.
@@ -150,6 +152,7 @@ impl Mutant {
         Self::SnapshotUnconfirmed,
         Self::ReadJoinsRound,
         Self::CosignedUnseen,
+        Self::HeadMismatchIgnored,
         Self::RefusalCountsAsVote,
         Self::LeaseBeforeView,
         Self::HaltLostAtResync,

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use openraft_rt::watch::WatchReceiver;
 
 use crate::network::peer::{Peer, PeerFactory};
-use crate::types::{Member, NodeId, Raft};
+use crate::types::{Member, Membership, NodeId, Raft};
 
 /// This node's part in the group.
 pub(crate) struct Group {
@@ -89,10 +89,19 @@ impl Group {
 
     /// The voters beside this node.
     pub(crate) fn other_voters(&self) -> Vec<Peer> {
+        self.others(|membership| membership.voter_ids().collect())
+    }
+
+    /// The members beside this node, voters and learners.
+    pub(crate) fn other_members(&self) -> Vec<Peer> {
+        self.others(|membership| membership.nodes().map(|(id, _)| *id).collect())
+    }
+
+    fn others(&self, who: impl FnOnce(&Membership) -> Vec<NodeId>) -> Vec<Peer> {
         let metrics = self.raft.metrics();
         let membership = metrics.borrow_watched().membership_config.clone();
         let membership = membership.membership();
-        let others = membership.voter_ids().filter(|id| *id != self.me);
+        let others = who(membership).into_iter().filter(|id| *id != self.me);
         others
             .filter_map(|id| Some(self.peer(id, membership.get_node(&id)?)))
             .collect()

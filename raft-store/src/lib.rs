@@ -11,6 +11,7 @@
 //! | `members` | drives the group to the members that operators approved |
 //! | `room` | what is refused before a disk is full |
 //! | `handover` | gives leadership to another voter |
+//! | `heads` | compares this node's chain with what the voters signed of theirs |
 //! | `log_time` | tells when log time runs away from the clocks |
 //! | `tick` | moves log time on when something is due |
 //!
@@ -21,6 +22,7 @@ mod api;
 pub mod config;
 mod group;
 mod handover;
+mod heads;
 mod listen;
 mod log_time;
 mod members;
@@ -33,6 +35,7 @@ mod tick;
 mod types;
 
 pub use api::{ProposeError, Proposed, ReadError, WatchError};
+pub use heads::OUTVOTED;
 pub use listen::{ListenError, Listener};
 pub use network::STAMP_AHEAD_MAX_MS;
 pub use node::{Node, NodeKeys, StartError};

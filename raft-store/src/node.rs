@@ -15,6 +15,7 @@ use crate::api::store::Serving;
 use crate::api::{PacedStreams, ReadIndexes, Watches, Writes, admin, audit};
 use crate::config::NodeConfig;
 use crate::group::Group;
+use crate::heads::{self, Heads};
 use crate::listen::Listener;
 use crate::network::clocks::PeerClocks;
 use crate::network::link::Link;
@@ -151,13 +152,16 @@ impl Node {
         .map_err(|fatal| StartError::Raft(fatal.to_string()))?;
         let group = Group::new(config.node_id, raft, factory);
         let timeout = config.limits.request_timeout;
-        let serving = Arc::new(serving(group, (state, log, room), clock, clocks, config));
+        let heads = Heads::new(config.node_id, state.clone(), keys.checkpoint);
+        let storage = (state, log, room);
+        let serving = Arc::new(serving(group, storage, heads, clock, clocks, config));
         let mut tasks = vec![
             tokio::spawn(recover(Arc::clone(&serving))),
             tokio::spawn(members::drive(Arc::clone(&serving), timeout)),
             tokio::spawn(Arc::clone(&serving.room).watch()),
             tokio::spawn(handover::drive(Arc::clone(&serving))),
             tokio::spawn(log_time::watch(Arc::clone(&serving))),
+            tokio::spawn(heads::watch(Arc::clone(&serving))),
         ];
         if let Some(key) = keys.node {
             let ticker = tick::Ticker::new(Arc::clone(&serving), key, entropy, config.tick_every);
@@ -267,6 +271,7 @@ impl Node {
 fn serving(
     group: Group,
     (state, log, room): (StateStore, LogStore, Arc<Room>),
+    heads: Heads,
     clock: Arc<dyn Clock>,
     clocks: Arc<PeerClocks>,
     config: &NodeConfig,
@@ -299,6 +304,7 @@ fn serving(
         clock,
         clocks,
         room,
+        heads: Arc::new(heads),
         limits,
     }
 }

@@ -43,6 +43,7 @@ pub(crate) async fn serve(
         reads: serving.reads.clone(),
         log: serving.log.clone(),
         state: serving.state.clone(),
+        heads: Arc::clone(&serving.heads),
     })
     .max_decoding_message_size(FRAME_BYTES_MAX)
     .max_encoding_message_size(FRAME_BYTES_MAX);

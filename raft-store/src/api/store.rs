@@ -16,6 +16,7 @@ use super::status::status;
 use super::{PacedStreams, Proposed, ReadError, ReadIndexes, Watches, Writes};
 use crate::config::NodeLimits;
 use crate::group::Group;
+use crate::heads::Heads;
 use crate::network::clocks::PeerClocks;
 use crate::room::Room;
 use crate::storage::{LogStore, StateError, StateStore, StateView, reach};
@@ -36,6 +37,7 @@ pub(crate) struct Serving {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) clocks: Arc<PeerClocks>,
     pub(crate) room: Arc<Room>,
+    pub(crate) heads: Arc<Heads>,
     pub(crate) limits: NodeLimits,
 }
 

@@ -3,18 +3,19 @@
 //!
 //! A decoder accepts exactly what the encoder writes; whatever else comes is an error of the peer.
 
-use std::convert::Infallible;
-
 use bytes::Bytes;
-use minicbor::data::Type;
-use minicbor::{Decoder, Encoder, decode, encode};
+use minicbor::{Decoder, decode};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError,
     StreamAppendResult, TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse,
     VoteRequest, VoteResponse,
 };
+use tidegate_domain::id::{Incarnation, Index, SignatureBytes};
 
+use super::cbor::{Out, Read, Written, append_cbor, array, expect_array, fixed};
+use super::cbor::{get_option, put_option, whole};
 use crate::api::Proposed;
+use crate::heads::{Head, SignedHead};
 use crate::storage::codec::Record;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
@@ -36,6 +37,8 @@ pub(crate) enum Call {
     /// The leader with this vote counted on this entry to be there, and it is not. Answered with
     /// [`Reply::Hello`].
     Lost(Vote, LogId),
+    /// So is the chain where the sender votes. Answered with [`Reply::Hello`].
+    Head(Box<SignedHead>),
 }
 
 /// The answer to a [`Call`]; failures travel as gRPC statuses instead.
@@ -49,10 +52,6 @@ pub(crate) enum Reply {
     SnapshotStart(u64),
     Hello,
 }
-
-type Out = Encoder<Vec<u8>>;
-type Written = Result<(), encode::Error<Infallible>>;
-type Read<T> = Result<T, decode::Error>;
 
 impl Call {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -75,6 +74,7 @@ impl Call {
                 vote.encode(out)?;
                 entry.encode(out)
             }
+            Self::Head(said) => signed_head(out, said),
         });
     }
 
@@ -96,6 +96,7 @@ impl Call {
                 (6, 1) => Self::SnapshotStart,
                 (7, 1) => Self::Hello,
                 (8, 3) => Self::Lost(Vote::decode(from)?, LogId::decode(from)?),
+                (9, 5) => Self::Head(Box::new(get_signed_head(from)?)),
                 _ => return Err(decode::Error::message("unknown call").at(at)),
             };
             Ok(call)
@@ -166,10 +167,10 @@ impl Reply {
                 (2, 4) => Self::TransferLeader(get_transfer_response(from)?),
                 (3, 2) => Self::ReadIndex(LogId::decode(from)?),
                 (4, 5) => Self::Proposed(Proposed {
-                    index: tidegate_domain::id::Index(from.u64()?),
+                    index: Index(from.u64()?),
                     outcome: Bytes::copy_from_slice(from.bytes()?),
                     duplicate: from.bool()?,
-                    incarnation: tidegate_domain::id::Incarnation(from.u64()?),
+                    incarnation: Incarnation(from.u64()?),
                 }),
                 (5, 2) => Self::SnapshotStart(from.u64()?),
                 (6, 1) => Self::Hello,
@@ -300,6 +301,27 @@ fn can_be_of_one_log(request: &AppendEntriesRequest<TypeConfig>) -> bool {
     in_one_piece && last.is_none_or(|last| last.leader_id.term <= request.vote.leader_id.term)
 }
 
+fn signed_head(out: &mut Out, said: &SignedHead) -> Written {
+    let SignedHead {
+        incarnation,
+        head: Head { entries, chain },
+        signature,
+    } = said;
+    out.array(5)?.u8(9)?.u64(incarnation.0)?.u64(*entries)?;
+    out.bytes(chain)?.bytes(&signature.0)?.ok()
+}
+
+fn get_signed_head(from: &mut Decoder<'_>) -> Read<SignedHead> {
+    Ok(SignedHead {
+        incarnation: Incarnation(from.u64()?),
+        head: Head {
+            entries: from.u64()?,
+            chain: fixed(from)?,
+        },
+        signature: SignatureBytes(fixed(from)?),
+    })
+}
+
 fn get_append_response(from: &mut Decoder<'_>) -> Read<AppendEntriesResponse<TypeConfig>> {
     let at = from.position();
     Ok(match from.u8()? {
@@ -345,53 +367,6 @@ fn get_transfer_response(from: &mut Decoder<'_>) -> Read<TransferLeaderResponse<
         }),
         _ => return Err(decode::Error::message("unknown transfer response").at(at)),
     })
-}
-
-/// Appends one CBOR item to `out`.
-fn append_cbor(out: &mut Vec<u8>, write: impl FnOnce(&mut Out) -> Written) {
-    let mut encoder = Encoder::new(std::mem::take(out));
-    match write(&mut encoder) {
-        Ok(()) => *out = encoder.into_writer(),
-        Err(error) => unreachable!("writing to memory does not fail: {error}"),
-    }
-}
-
-/// Reads one item that is all of `body`.
-fn whole<T>(body: &[u8], read: impl FnOnce(&mut Decoder<'_>) -> Read<T>) -> Read<T> {
-    let mut from = Decoder::new(body);
-    let value = read(&mut from)?;
-    if from.position() == body.len() {
-        return Ok(value);
-    }
-    Err(decode::Error::message("bytes are left over").at(from.position()))
-}
-
-fn put_option<T: Record>(out: &mut Out, value: Option<&T>) -> Written {
-    match value {
-        Some(value) => value.encode(out),
-        None => out.null()?.ok(),
-    }
-}
-
-fn get_option<T: Record>(from: &mut Decoder<'_>) -> Read<Option<T>> {
-    if from.datatype()? == Type::Null {
-        return from.null().map(|()| None);
-    }
-    T::decode(from).map(Some)
-}
-
-fn array(from: &mut Decoder<'_>) -> Read<u64> {
-    let at = from.position();
-    from.array()?
-        .ok_or_else(|| decode::Error::message("indefinite length").at(at))
-}
-
-fn expect_array(from: &mut Decoder<'_>, len: u64) -> Read<()> {
-    let at = from.position();
-    if array(from)? == len {
-        return Ok(());
-    }
-    Err(decode::Error::message("wrong number of fields").at(at))
 }
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
 use std::fmt::Debug;
 
-use openraft::impls::leader_id_std::LeaderId;
-use tidegate_domain::id::{Incarnation, Index};
-
 use super::*;
 use crate::storage::rig::at as log_id;
 use crate::types::{EntryPayload, Proposal};
+use openraft::impls::leader_id_std::LeaderId;
 
 fn vote(term: u64) -> Vote {
     Vote {
@@ -57,6 +55,14 @@ fn calls() -> Vec<Call> {
         Call::SnapshotStart,
         Call::Hello,
         Call::Lost(vote(4), log_id(3, 9)),
+        Call::Head(Box::new(SignedHead {
+            incarnation: Incarnation(2),
+            head: Head {
+                entries: 41,
+                chain: [7; 32],
+            },
+            signature: SignatureBytes([9; 64]),
+        })),
     ]
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `link` | the header of every frame: version, cluster, from, to, wall clock |
 //! | `message` | what the frames carry, and its encoding |
+//! | `cbor` | the items that messages are made of |
 //! | `peer` | the calling side, as openraft wants it: [`Peer`] |
 //! | `counted` | what a leader counts on, and what follows when it is gone |
 //! | `append` | pipelined replication on one stream for each peer, and how a dead one is noticed |
@@ -15,6 +16,7 @@
 //! the simulator moves messages without serializing them, so only this way does the codec run in it.
 
 mod append;
+mod cbor;
 pub(crate) mod clocks;
 mod counted;
 pub(crate) mod link;

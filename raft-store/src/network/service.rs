@@ -15,6 +15,7 @@ use super::link::{Link, LinkError};
 use super::message::{self, Call, Reply};
 use super::{counted, snapshot};
 use crate::api::{ReadIndexes, Writes};
+use crate::heads::Heads;
 use crate::room::Level;
 use crate::storage::{LogStore, StateStore};
 use crate::types::{NodeId, Raft, TypeConfig};
@@ -27,6 +28,7 @@ pub(crate) struct RaftService {
     pub(crate) reads: ReadIndexes,
     pub(crate) log: LogStore,
     pub(crate) state: StateStore,
+    pub(crate) heads: Arc<Heads>,
 }
 
 type Frames = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
@@ -112,6 +114,10 @@ impl RaftService {
             Call::Hello => Reply::Hello,
             Call::Lost(vote, entry) => {
                 counted::answer_for((&self.log, &self.state), from, &vote, entry).await;
+                Reply::Hello
+            }
+            Call::Head(said) => {
+                self.heads.hear(from, &said);
                 Reply::Hello
             }
             Call::ReadIndex => Reply::ReadIndex(self.reads.as_leader().await?),

@@ -8,8 +8,9 @@
 //! not synced, and need not be: the danger lasts as long as the kernel remembers, and so does the
 //! file at least.
 //!
-//! That a disk lost what it said it had is the other
+//! That a disk lost what it said it had is another
 //! ([ADR 0008](../../../docs/adr/0008-who-lost-what-it-acknowledged-is-told.md)); this file is synced.
+//! So it is if a majority of the voters signed another chain than the one that is here.
 
 use std::io;
 use std::sync::Arc;

@@ -101,7 +101,7 @@ pub enum IdentityError {
         /// The file.
         file: String,
     },
-    /// A sync failed here, or something is gone that was acknowledged.
+    /// A sync failed here, something is gone that was acknowledged, or the chain is not the others'.
     #[error(
         "the data directory is not to be trusted: {why}. Remove node {node} from the cluster and \
          add this machine under a new number, with an empty directory on a sound disk"

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use redb::{Durability, WriteTransaction};
 use tidegate_mutant::{Mutant, is_on};
 use tidegate_runtime::blocking;
 
-use super::{Shared, StateError, StateStore, StateView, Writing, begin, tables};
+use super::{Shared, StateError, StateStore, StateView, Writing, tables};
+use crate::storage::database::OwnDatabase;
 use crate::storage::{LogMark, LogStore};
 
 impl StateStore {
@@ -105,4 +107,21 @@ impl Shared {
         writing.unsynced_bytes = 0;
         Ok(())
     }
+}
+
+/// A durable commit takes two phases, so that the database reopens at once and without trusting a
+/// checksum; the others cost no sync at all.
+pub(super) fn begin(database: &OwnDatabase, durable: bool) -> Result<WriteTransaction, StateError> {
+    let mut write = database.begin_write()?;
+    let durability = if durable {
+        Durability::Immediate
+    } else {
+        Durability::None
+    };
+    write
+        .set_durability(durability)
+        .map_err(redb::Error::from)?;
+    write.set_two_phase_commit(durable);
+    write.set_quick_repair(durable);
+    Ok(write)
 }

@@ -10,6 +10,7 @@
 mod core;
 mod durable;
 mod error;
+mod heads;
 mod machine;
 mod tables;
 mod view;
@@ -18,7 +19,6 @@ use std::sync::{
     Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
 
-use redb::{Durability, WriteTransaction};
 use tidegate_audit_log::LogHead;
 use tidegate_domain::id::{Incarnation, LogTime};
 use tidegate_domain::{Stamp, State};
@@ -27,6 +27,8 @@ use tidegate_runtime::{Containment, blocking};
 
 pub use self::error::StateError;
 pub use self::view::{AuditEntry, StateView};
+
+use self::durable::begin;
 
 pub(super) use self::core::Core;
 pub(super) use self::tables::Tables;
@@ -69,6 +71,9 @@ struct Shared {
     log: OnceLock<LogStore>,
     /// Why nothing may be applied any more, if that is so.
     ended: Arc<OnceLock<Poison>>,
+    /// The first chain head that is wrong, if a simulated memory lost a bit.
+    #[cfg(madsim)]
+    diverged: OnceLock<u64>,
 }
 
 #[derive(Debug)]
@@ -156,6 +161,8 @@ impl StateStore {
             options,
             log: OnceLock::new(),
             ended,
+            #[cfg(madsim)]
+            diverged: OnceLock::new(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -377,23 +384,6 @@ impl Writing {
         });
         error
     }
-}
-
-/// A durable commit takes two phases, so that the database reopens at once and without trusting a
-/// checksum; the others cost no sync at all.
-fn begin(database: &OwnDatabase, durable: bool) -> Result<WriteTransaction, StateError> {
-    let mut write = database.begin_write()?;
-    let durability = if durable {
-        Durability::Immediate
-    } else {
-        Durability::None
-    };
-    write
-        .set_durability(durability)
-        .map_err(redb::Error::from)?;
-    write.set_two_phase_commit(durable);
-    write.set_quick_repair(durable);
-    Ok(write)
 }
 
 #[cfg(test)]

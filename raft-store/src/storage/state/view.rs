@@ -4,7 +4,7 @@ use bytes::Bytes;
 use redb::ReadTransaction;
 use tidegate_audit_log::tiles::{TILE_WIDTH, TileId};
 use tidegate_audit_log::tree::TileSource;
-use tidegate_audit_log::{Entry, LogHead, detached::DetachedBody};
+use tidegate_audit_log::{ChainHash, Entry, LogHead, detached::DetachedBody};
 
 use super::StateError;
 use super::tables::{DETACHED, ENTRIES, HASHES, META, Place, ROWS, place};
@@ -103,6 +103,14 @@ impl StateView {
     /// The database cannot be read, or has fewer.
     pub fn log_time_at(&self, entries: u64) -> Result<u64, StateError> {
         log_time_at(&self.read, entries)
+    }
+
+    /// The chain after the first `entries` audit entries; none before the first.
+    ///
+    /// # Errors
+    /// The database cannot be read, or has fewer.
+    pub(super) fn chain_after(&self, entries: u64) -> Result<Option<ChainHash>, StateError> {
+        last_of(&self.read, entries, |last| last.chain())
     }
 
     /// Where the view stands.
@@ -244,15 +252,24 @@ impl StateView {
 }
 
 fn log_time_at(read: &ReadTransaction, entries: u64) -> Result<u64, StateError> {
+    last_of(read, entries, |last| last.header.t_ms).map(Option::unwrap_or_default)
+}
+
+/// Looks at the last of the first `entries` audit entries; none if that is none.
+fn last_of<T>(
+    read: &ReadTransaction,
+    entries: u64,
+    look: impl FnOnce(&Entry<'_>) -> T,
+) -> Result<Option<T>, StateError> {
     let Some(last) = entries.checked_sub(1) else {
-        return Ok(0);
+        return Ok(None);
     };
     let table = read.open_table(ENTRIES).map_err(redb::Error::from)?;
     let bytes = table.get(last).map_err(redb::Error::from)?;
     let bytes = bytes.ok_or_else(|| StateError::Damaged(format!("no audit entry {last}")))?;
     let entry = Entry::parse(bytes.value());
     let entry = entry.map_err(|error| StateError::Damaged(error.to_string()))?;
-    Ok(entry.header.t_ms)
+    Ok(Some(look(&entry)))
 }
 
 impl TileSource for &StateView {
