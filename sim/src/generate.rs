@@ -1,6 +1,7 @@
 //! From a seed to a schedule. Swarm testing: each seed leaves out about half of the classes of
 //! faults, since some bugs only show where others don't mask them.
 
+mod divergence;
 mod drawn;
 mod files;
 mod rarer;
@@ -71,7 +72,9 @@ pub fn schedule(seed: u64) -> Schedule {
     let load = load(&mut dice);
     let mut storm = Storm::new(dice, &world);
     let mut faults = storm.faults();
-    if let Some(timed) = storm.file_fault(Dice::new(seed, "files")) {
+    let of_file = storm.file_fault(Dice::new(seed, "files"));
+    let diverged = storm.divergence(Dice::new(seed, "divergence"));
+    for timed in of_file.into_iter().chain(diverged) {
         let at = faults.partition_point(|other| other.at_ms <= timed.at_ms);
         faults.insert(at, timed);
     }

@@ -2,27 +2,27 @@
 
 pub(crate) mod hostile;
 mod liar;
+pub(crate) mod members;
 mod onward;
 mod policy;
 mod rarer;
 
 use tidegate_domain::command::{
-    AdvanceWave, ApproveRollout, Base, ChangeMembership, Command, CompleteRollout, CreateRollout,
-    EmergencyStop, HaltRollout, LiftStop, PauseRollout, Proposal, RaiseFloor, RegisterChannel,
-    RegisterVariant, ResumeRollout, RollBack, RotateKeys, SetClusterConfig, StartRollout, seal,
+    AdvanceWave, ApproveRollout, Base, Command, CompleteRollout, CreateRollout, EmergencyStop,
+    HaltRollout, LiftStop, PauseRollout, Proposal, RaiseFloor, RegisterChannel, RegisterVariant,
+    ResumeRollout, RollBack, SetClusterConfig, StartRollout, seal,
 };
-use tidegate_domain::config::Member;
 use tidegate_domain::guard::{StopCovers, StopScope};
-use tidegate_domain::id::{
-    Epoch, LogTime, Millis, NodeId, Region, RolloutId, SecurityVersion, StopId, WaveIndex,
-};
-use tidegate_domain::key::Role;
+use tidegate_domain::id::{Epoch, LogTime, Millis, RolloutId, SecurityVersion, StopId, WaveIndex};
 use tidegate_domain::rollout::{Life, OnStale};
 use tidegate_domain::state::State;
 use tidegate_domain::testing::{
-    Fleet, channel, proposed_keys, reason, region, release, rollout, scope, selector, traits,
+    Fleet, channel, reason, region, release, rollout, scope, selector, traits,
 };
 
+pub use self::members::Wanted;
+
+use self::members::with_machine_keys;
 use crate::dice::Dice;
 use crate::schedule::Work;
 
@@ -63,19 +63,6 @@ pub struct Draft {
     pub bytes: Vec<u8>,
     /// What it is, in a word.
     pub what: &'static str,
-}
-
-/// A member of the store as operators want it.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// Its number.
-    pub id: u64,
-    /// `host:port`.
-    pub address: String,
-    /// The region that it counts for.
-    pub region: String,
-    /// Whether it votes.
-    pub voter: bool,
 }
 
 impl Operators {
@@ -126,8 +113,9 @@ impl Operators {
 
     /// The command with which epoch 1 begins.
     pub fn ceremony(&mut self) -> Draft {
-        let command = self.fleet.rotation(&[0, 1, 2]);
-        self.draft("ceremony", command)
+        let mut rotation = self.fleet.rotation(&[0, 1, 2]);
+        with_machine_keys(&self.fleet, &mut rotation);
+        self.draft("ceremony", rotation)
     }
 
     /// What devices of the world need to be let in: their variants, and settings that make things
@@ -148,19 +136,6 @@ impl Operators {
         drafts.push(self.draft("settings", SetClusterConfig { config }));
         drafts.extend((0..3).map(|_| self.release()));
         drafts
-    }
-
-    /// Who shall be a member of the store.
-    pub fn membership(&mut self, wanted: &[Wanted]) -> Draft {
-        let member = |node: &Wanted| Member {
-            id: NodeId(node.id),
-            address: node.address.clone(),
-            region: Region::new(node.region.as_str()).unwrap_or_else(|_| region("a")),
-            voter: node.voter,
-            checkpoint_key: None,
-        };
-        let members = wanted.iter().map(member).collect();
-        self.draft("members", ChangeMembership { members })
     }
 
     /// Something an operator may want next, or somebody who is none.
@@ -277,24 +252,10 @@ impl Operators {
     fn rotation(&mut self, ahead: u32) -> Draft {
         let first = u8::try_from(self.dice.below(4)).unwrap_or(0);
         let numbers = [first, first + 1, first + 2];
-        let RotateKeys {
-            epoch,
-            mut roles,
-            strand: _,
-        } = self.fleet.rotation(&numbers);
-        for proposed in &mut roles {
-            if matches!(
-                proposed.role,
-                Role::Decision | Role::Node | Role::Checkpoint
-            ) {
-                proposed.keys = proposed_keys(&self.fleet.keys, proposed.role, &[0, 1, 2]);
-            }
-        }
-        let rotation = RotateKeys {
-            epoch: Epoch(epoch.0 + ahead - 1),
-            roles,
-            strand: true,
-        };
+        let mut rotation = self.fleet.rotation(&numbers);
+        with_machine_keys(&self.fleet, &mut rotation);
+        rotation.epoch = Epoch(rotation.epoch.0 + ahead - 1);
+        rotation.strand = true;
         self.draft("rotation", rotation)
     }
 

@@ -146,6 +146,7 @@ impl Nemesis {
             | Fault::Disconnect { .. }
             | Fault::Suspend { .. }
             | Fault::Lag { .. }
+            | Fault::Diverge { .. }
             | Fault::Duplicate { .. } => self.strike_rarer(fault),
         }
     }

@@ -31,10 +31,11 @@ const VIEW_AGAIN: &str = "a client took its view anew";
 const OVERHEARD: &str = "an overheard command was refused";
 const FLEET_STOPPED: &str = "the whole fleet was stopped while the network was cut";
 const AMENDED: &str = "a rollout was amended while the network was cut";
+const OUTVOTED: &str = "a node stopped whose chain a majority of the voters contradicts";
 const SESSION_AGAIN: &str = "a session was opened anew after it was written off";
 
 /// All of them.
-pub const SOMETIMES: [&str; 21] = [
+pub const SOMETIMES: [&str; 22] = [
     LEADER_AT_INSTALL,
     TWO_LEAD,
     BUDGET_LOST,
@@ -55,6 +56,7 @@ pub const SOMETIMES: [&str; 21] = [
     OVERHEARD,
     FLEET_STOPPED,
     AMENDED,
+    OUTVOTED,
     SESSION_AGAIN,
 ];
 
@@ -128,6 +130,7 @@ impl Sometimes {
                 let stale = answer.mode == Some(Mode::Stale) && answer.is_offer;
                 self.mark(STALE_OFFER, stale);
             }
+            Seen::Outvoted { .. } => self.mark(OUTVOTED, true),
             Seen::Entries { .. } => self.follow(moment, chain),
             _ => {}
         }

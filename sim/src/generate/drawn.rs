@@ -1,5 +1,6 @@
 //! Faults of classes that somebody names, as a scenario does.
 
+use super::divergence::diverge;
 use super::files::FILE_CLASSES;
 use super::{CLASSES, Make, Storm};
 use crate::dice::Dice;
@@ -17,7 +18,7 @@ pub fn classes() -> Vec<&'static str> {
 /// All that make faults.
 fn makes() -> impl Iterator<Item = Make> {
     let storm = CLASSES.iter().map(|(_, make)| *make);
-    storm.chain(FILE_CLASSES)
+    storm.chain(FILE_CLASSES).chain([diverge as Make])
 }
 
 /// The class of the faults that a function makes.

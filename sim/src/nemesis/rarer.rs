@@ -57,6 +57,7 @@ impl Nemesis {
                 set_lag(machine, extra_us);
                 self.later(for_ms, "lag", move |_| set_lag(machine, 0));
             }),
+            Fault::Diverge { at } => self.at(&at, |store| self.world.diverge(&store)),
             Fault::Duplicate { for_ms } => {
                 self.world.send_twice(true);
                 self.later(for_ms, "duplication", |nemesis| {

@@ -1,8 +1,9 @@
 //! What each oracle must not let pass, without a world around it.
 
+use tidegate_decision::engine::Mode;
 use tidegate_domain::id::{Epoch, PublicKey};
 use tidegate_domain::testing::reason;
-use tidegate_domain::{Rejection, Unauthorized};
+use tidegate_domain::{Event, Outcome, Rejection, Unauthorized};
 use tidegate_raft_store::storage::Asked;
 
 use super::*;

@@ -116,6 +116,7 @@ pub(super) struct Strike {
     pub(super) duplication: Option<Lasting>,
     pub(super) membership: Option<Membership>,
     pub(super) device_power: Option<DevicePower>,
+    pub(super) divergence: Option<One>,
     pub(super) halt: Option<Halt>,
 }
 

@@ -156,13 +156,15 @@ pub enum Fault {
     Duplicate { for_ms: u64 },
     /// Operators make a learner of a voter, or a voter of a learner.
     Vote { at: Spot, voter: bool },
+    /// From now on the node computes another chain than its peers: its memory or build is at fault.
+    Diverge { at: Spot },
     /// Operators halt every rollout that runs.
     Halt,
 }
 
 impl Fault {
     /// All classes.
-    pub const CLASSES: [&'static str; 31] = [
+    pub const CLASSES: [&'static str; 32] = [
         "crash",
         "kill",
         "restart",
@@ -194,6 +196,7 @@ impl Fault {
         "duplication",
         "device power",
         "membership",
+        "divergence",
     ];
 
     /// The class of the fault: what swarm testing leaves out as a whole, and coverage counts.
@@ -231,6 +234,7 @@ impl Fault {
             Self::Disconnect { .. } => "disconnect",
             Self::Duplicate { .. } => "duplication",
             Self::Vote { .. } => "membership",
+            Self::Diverge { .. } => "divergence",
             Self::Halt => "halt",
         }
     }
@@ -275,6 +279,7 @@ impl Fault {
             | Self::Misdirect { .. }
             | Self::Disconnect { .. }
             | Self::Vote { .. }
+            | Self::Diverge { .. }
             | Self::Halt => None,
         }
     }
@@ -319,6 +324,7 @@ impl Fault {
             | Self::Misdirect { at, .. }
             | Self::Disconnect { at }
             | Self::Vote { at, .. }
+            | Self::Diverge { at }
             | Self::Transfer { to: at } => vec![at],
             Self::SwapFile { at, with, .. } => vec![at, with],
             Self::Cut { from, to, .. }

@@ -83,9 +83,10 @@ impl fmt::Display for Fault {
             | Self::Kill { at, for_ms }
             | Self::Restart { at, for_ms }
             | Self::Pause { at, for_ms } => write!(f, " {at} for {for_ms} ms"),
-            Self::Replace { at } | Self::Snapshot { at } | Self::Disconnect { at } => {
-                write!(f, " {at}")
-            }
+            Self::Replace { at }
+            | Self::Snapshot { at }
+            | Self::Disconnect { at }
+            | Self::Diverge { at } => write!(f, " {at}"),
             Self::SnapshotTwice { at, apart_ms } => write!(f, " {at} {apart_ms} ms apart"),
             Self::FailIo { at, reads, after } => {
                 let what = if *reads { "read" } else { "write" };

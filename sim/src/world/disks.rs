@@ -20,6 +20,8 @@ struct Place {
     disk: SimDisk,
     /// Somebody took its log away, and the node must refuse what is left.
     spoiled: bool,
+    /// What it computed last was wrong from the head after so many entries on, and is on the disk.
+    diverged: Option<u64>,
 }
 
 /// What is left of a log; nothing of one that cannot be opened.
@@ -36,6 +38,7 @@ impl Disks {
             machine,
             disk: disk.clone(),
             spoiled: false,
+            diverged: None,
         };
         self.places().insert(id, place);
     }
@@ -51,6 +54,18 @@ impl Disks {
     /// Whether that is so.
     pub(crate) fn is_spoiled(&self, id: NodeId) -> bool {
         self.places().get(&id).is_some_and(|place| place.spoiled)
+    }
+
+    /// The chain of this node is another one from the head after so many entries on.
+    pub(crate) fn diverge(&self, id: NodeId, entries: u64) {
+        if let Some(place) = self.places().get_mut(&id) {
+            place.diverged = Some(entries);
+        }
+    }
+
+    /// From where on that is so.
+    pub(crate) fn diverged(&self, id: NodeId) -> Option<u64> {
+        self.places().get(&id)?.diverged
     }
 
     // Plain data, valid at every step: a panic elsewhere does not spoil it.

@@ -9,6 +9,7 @@ mod decision;
 mod device;
 mod devices;
 mod disks;
+mod divergence;
 mod errands;
 mod follower;
 pub(crate) mod machine;
@@ -38,6 +39,7 @@ use self::store::Store;
 use self::witness::Witness;
 use crate::dice::Dice;
 use crate::load::{Operators, Wanted};
+use crate::oracle::Seen;
 use crate::record::Kind;
 use crate::schedule::{LinkSpec, Load, Schedule, Spot, StoreSpec, WorldSpec};
 
@@ -305,6 +307,7 @@ impl World {
         let why = format!("lost its disk; s{} takes its place", spec.id);
         let lane = store.machine.lane();
         self.witness.note(lane, Kind::Stopped { why });
+        self.witness.see(&Seen::WrittenOff { lane });
     }
 
     /// Notes that somebody was at a node's files, and that it must refuse them.

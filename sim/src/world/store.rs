@@ -12,7 +12,7 @@ use tidegate_domain::key::Role;
 use tidegate_domain::testing::{Fleet, Keyring};
 use tidegate_raft_store::config::{KeyFiles, NodeConfig, NodeLimits, Peer, RaftTimers};
 use tidegate_raft_store::storage::{Position, StateError, StateStore};
-use tidegate_raft_store::{Listener, Member, Node, NodeKeys};
+use tidegate_raft_store::{Listener, Member, Node, NodeKeys, OUTVOTED};
 use tidegate_runtime::Host;
 use tidegate_runtime::disk::SimDisk;
 use tidegate_runtime::sim::contain;
@@ -21,6 +21,7 @@ use super::disks::Disks;
 use super::machine::{Breakable as _, Machine, Process};
 use super::witness::Witness;
 use super::{ballots, copies};
+use crate::load::members::checkpoint_key;
 use crate::oracle::Seen;
 use crate::record::Kind;
 use crate::schedule::{StoreSpec, WorldSpec};
@@ -118,6 +119,10 @@ impl Store {
             self.machine.back_after(RETRY_MS);
         }
         if let Some(why) = self.died() {
+            if why.starts_with(OUTVOTED) {
+                let ruined = self.machine.is_ruined();
+                witness.see(&Seen::Outvoted { lane, ruined });
+            }
             witness.note(lane, Kind::Stopped { why });
             self.machine.kill();
             self.machine.back_after(RESPAWN_MS);
@@ -177,6 +182,9 @@ impl Boot {
             Err(error) => return refuse(&error.to_string()),
         };
         let (state, raft) = (node.state().clone(), node.raft().clone());
+        if let Some(entries) = self.disks.diverged(self.config.node_id) {
+            state.diverge(entries);
+        }
         let position = state.position();
         let stopped = self.process.serves(node, &host);
         let entries = position.entries;
@@ -302,9 +310,10 @@ fn config(spec: &StoreSpec, world: &WorldSpec, founders: &[StoreSpec]) -> NodeCo
 fn keys(id: u64) -> NodeKeys {
     let ring = Keyring::default();
     let number = u8::try_from(id % 3).unwrap_or(0);
+    let checkpoint = checkpoint_key(id);
     NodeKeys {
         node: Some(ring.key(Role::Node, number).clone()),
         log: Some(ring.key(Role::Checkpoint, Keyring::PER_ROLE - 1).clone()),
-        checkpoint: Some(ring.key(Role::Checkpoint, number).clone()),
+        checkpoint: Some(ring.key(Role::Checkpoint, checkpoint).clone()),
     }
 }
