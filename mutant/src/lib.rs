@@ -80,6 +80,8 @@ pub enum Mutant {
     CosignedUnseen,
     /// A node whose chain a majority of the voters contradicts goes on.
     HeadMismatchIgnored,
+    /// Nodes with an odd number record refusals otherwise, as builds with another wording would.
+    ProseInChain,
     /// A refused vote is counted as granted.
     RefusalCountsAsVote,
     /// A renewal counts before the view has reached what it confirms.
@@ -120,7 +122,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 52] = [
         Self::LeaderRestore,
         Self::LeaseRead,
         Self::ReadBeforeApply,
@@ -153,6 +155,7 @@ impl Mutant {
         Self::ReadJoinsRound,
         Self::CosignedUnseen,
         Self::HeadMismatchIgnored,
+        Self::ProseInChain,
         Self::RefusalCountsAsVote,
         Self::LeaseBeforeView,
         Self::HaltLostAtResync,

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use tidegate_audit_log::detached::DetachedBody;
-use tidegate_audit_log::tree::NodeId;
+use tidegate_audit_log::tree::NodeId as TreeNode;
 use tidegate_audit_log::{LogHead, NewEntry, NodeHash, entry};
 use tidegate_domain::apply::{apply, record_membership};
 use tidegate_domain::id::{Hash, Index, LogTime};
-use tidegate_domain::{Applied as Came, Stamp, State, canonical};
+use tidegate_domain::{Applied as Came, Outcome, Stamp, State, canonical};
+use tidegate_mutant::{Mutant, is_on};
 
 use super::StateError;
 use crate::storage::audit_body::{Asked, AuditBody, encode_events};
 use crate::storage::feed::Position;
-use crate::types::{Applied, Entry, EntryPayload, LogId, StoredMembership};
+use crate::types::{Applied, Entry, EntryPayload, LogId, NodeId, StoredMembership};
 
 /// Everything that moves together when an entry is applied.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub(super) struct Chained {
     pub(super) index: u64,
     pub(super) entry: Vec<u8>,
     /// The hashes of the tree that it completed.
-    pub(super) nodes: Vec<(NodeId, NodeHash)>,
+    pub(super) nodes: Vec<(TreeNode, NodeHash)>,
     pub(super) detached: Option<DetachedBody>,
     pub(super) events: Bytes,
 }
@@ -81,10 +82,12 @@ impl Core {
         }
     }
 
-    /// Applies the next Raft entry, in memory.
+    /// Applies the next Raft entry, in memory of this node. Nothing that comes of it depends on which
+    /// one that is, but under a known bug.
     pub(super) fn apply(
         &mut self,
         entry: &Entry,
+        node: NodeId,
     ) -> Result<(Applied, Option<Chained>), StateError> {
         self.check_known_rules()?;
         let Entry { log_id, payload } = entry;
@@ -107,7 +110,14 @@ impl Core {
                 (Asked::Membership(membership.clone()), came)
             }
         };
-        let (applied, chained) = self.chain(*log_id, key_epoch, asked, came)?;
+        let reworded = is_on(Mutant::ProseInChain)
+            && node % 2 == 1
+            && matches!(came.outcome, Outcome::Rejected(_));
+        let place = LogId {
+            index: log_id.index + u64::from(reworded),
+            ..*log_id
+        };
+        let (applied, chained) = self.chain(place, key_epoch, asked, came)?;
         Ok((applied, Some(chained)))
     }
 

@@ -314,7 +314,10 @@ impl Shared {
         let position = {
             let mut tables = Tables::open(&write)?;
             for entry in entries {
-                let (answer, chained) = self.shown_to_change().core.apply(entry)?;
+                let (answer, chained) = self
+                    .shown_to_change()
+                    .core
+                    .apply(entry, self.identity.node)?;
                 answers.push(answer);
                 if let Some(chained) = chained {
                     bytes += tables.put_chained(&chained)?;
