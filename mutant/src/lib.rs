@@ -122,7 +122,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 53] = [
         Self::LeaderRestore,
         Self::LeaseRead,
         Self::ReadBeforeApply,
