@@ -214,10 +214,15 @@ pub(crate) fn event(state: &State, event: &Event) -> String {
             release,
             status,
             reason,
-        } => format!(
-            "release {release} is {} for good: {reason}",
-            release_status(*status)
-        ),
+        } => {
+            let why = reason
+                .as_ref()
+                .map_or_else(String::new, |why| format!(": {why}"));
+            format!(
+                "release {release} is {} for good{why}",
+                release_status(*status)
+            )
+        }
         Event::VariantRegistered(variant) => {
             format!("variant {} is registered: {}", variant.id, variant.traits)
         }
@@ -319,13 +324,8 @@ fn rollout_event(state: &State, event: &Event) -> String {
             format!("rollout {rollout} is paused: {reason}")
         }
         Event::RolloutResumed { rollout, .. } => format!("rollout {rollout} goes on"),
-        Event::RolloutHalted {
-            rollout,
-            cause,
-            bar,
-        } => format!(
-            "rollout {rollout} is halted and {} barred from its audience: {}",
-            bar.release,
+        Event::RolloutHalted { rollout, cause } => format!(
+            "rollout {rollout} is halted and its release barred from its audience: {}",
             halt_cause(cause)
         ),
         Event::HaltLifted {

@@ -11,7 +11,7 @@ use crate::{
     key::KeySet,
     node::{PoolKey, Session},
     release::{Release, ReleaseStatus},
-    rollout::{ExclusionCause, HaltBar, HaltCause, RollbackPlan, Rollout, RolloutSpec},
+    rollout::{ExclusionCause, HaltCause, RollbackPlan, Rollout, RolloutSpec},
     tally::{Counts, TallyKey},
     variant::Variant,
     wave::{Evidence, Opening},
@@ -72,9 +72,9 @@ pub enum Event {
         /// `Retired` or `Revoked`.
         #[n(1)]
         status: ReleaseStatus,
-        /// Why.
+        /// Why; absent where a floor that was raised in the same entry says it.
         #[n(2)]
-        reason: Reason,
+        reason: Option<Reason>,
     },
     /// A variant was registered.
     #[n(6)]
@@ -191,9 +191,6 @@ pub enum Event {
         /// Why.
         #[n(1)]
         cause: Box<HaltCause>,
-        /// The bar.
-        #[n(2)]
-        bar: HaltBar,
     },
     /// A halt was lifted: the bar is gone and the rollout goes on, soak not counting the halt.
     #[n(19)]

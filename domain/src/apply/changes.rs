@@ -34,11 +34,21 @@ impl Context {
     }
 }
 
+/// Bytes of events after which an entry takes no further rollout's steps. What one of them adds at
+/// most, and the command, fit in an entry's body all the same (16 MiB).
+const EVENTS_BYTES: usize = 4 << 20;
+/// Bytes that count for each event, and for each variant that a baseline leaves out: more than they
+/// take.
+const EVENT_BYTES: usize = 512;
+const EXCEPTION_BYTES: usize = 5;
+
 /// The changes of one entry. Each event is folded at once, so that what follows sees it.
 #[derive(Debug)]
 pub(crate) struct Changes<'a> {
     state: &'a mut State,
     events: Vec<Event>,
+    /// At most so many bytes of events, those apart that are as long as the command itself.
+    bytes: usize,
     context: Context,
 }
 
@@ -47,6 +57,7 @@ impl<'a> Changes<'a> {
         Self {
             state,
             events: Vec::new(),
+            bytes: 0,
             context,
         }
     }
@@ -72,7 +83,19 @@ impl<'a> Changes<'a> {
     /// The event does not fit the state: a fault of this build that no replica may go on from.
     pub(crate) fn emit(&mut self, event: Event) {
         fold(self.state, &event);
+        let exceptions = if let Event::BaselineSet { baseline, .. } = &event {
+            baseline.excluded.len()
+        } else {
+            0
+        };
+        let bytes = exceptions.saturating_mul(EXCEPTION_BYTES);
+        self.bytes = self.bytes.saturating_add(bytes).saturating_add(EVENT_BYTES);
         self.events.push(event);
+    }
+
+    /// Whether the entry may do more of what can as well be done by the next one.
+    pub(crate) const fn have_room(&self) -> bool {
+        self.bytes < EVENTS_BYTES
     }
 
     /// All events that were emitted.

@@ -34,8 +34,7 @@ pub(crate) fn react(changes: &mut Changes<'_>, command: &Command) {
             mature_cohorts(changes);
             judge::touched(changes);
             let live = changes.state().derived.live_rollouts.clone();
-            live.into_iter()
-                .for_each(|rollout| follow(changes, rollout));
+            follow_all(changes, live);
             fold_one(changes);
         }
         Command::AdvanceSession(envelope) => {
@@ -83,9 +82,17 @@ fn settle_and_judge(changes: &mut Changes<'_>) {
     mature_cohorts(changes);
     judge::touched(changes);
     let touched = judge::touched_rollouts(changes.events());
-    touched
-        .into_iter()
-        .for_each(|rollout| follow(changes, rollout));
+    follow_all(changes, touched);
+}
+
+/// Lets rollouts take their steps; what has no room in this entry is left to the next tick.
+fn follow_all(changes: &mut Changes<'_>, rollouts: impl IntoIterator<Item = RolloutId>) {
+    for rollout in rollouts {
+        if !changes.have_room() {
+            return;
+        }
+        follow(changes, rollout);
+    }
 }
 
 /// Takes the steps that the plan says, until it waits.
@@ -228,12 +235,11 @@ fn next_credit(state: &State, pool: &PoolKey) -> Option<u64> {
 
 /// Halts rollouts whose release may not be offered any more, or whose way back a floor has passed.
 fn halt_what_may_not_be_offered(changes: &mut Changes<'_>) {
-    let context = changes.context();
     let state = changes.state();
     let live = state.derived.live_rollouts.iter();
     let live = live.filter_map(|id| state.rollouts().get(id));
     let events: Vec<Event> = live
-        .filter_map(|rollout| Some(halted(rollout, cause(state, rollout)?, &context)))
+        .filter_map(|rollout| Some(halted(rollout, cause(state, rollout)?)))
         .collect();
     events.into_iter().for_each(|event| changes.emit(event));
 }
@@ -273,14 +279,13 @@ pub(super) fn halt_by_gate(
     id: RolloutId,
     evidence: crate::wave::Evidence,
 ) {
-    let context = changes.context();
     let Some(rollout) = changes.state().rollouts().get(&id) else {
         return;
     };
     let returns = rollout.spec.rollback.auto
         && !matches!(rollout.life, Life::RollingBack { .. })
         && check_return(changes.state(), rollout).is_ok();
-    let event = halted(rollout, HaltCause::Gate(Box::new(evidence)), &context);
+    let event = halted(rollout, HaltCause::Gate(Box::new(evidence)));
     changes.emit(event);
     if returns {
         changes.emit(Event::RollbackStarted { rollout: id });

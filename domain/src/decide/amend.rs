@@ -79,6 +79,7 @@ fn check_reach(
             .filter(|rule| !plan.targets.contains(rule));
         let new: Vec<_> = new.collect();
         plan.targets.extend(new);
+        rollback::check_rules(&plan.targets)?;
     }
     Ok(plan)
 }

@@ -13,6 +13,9 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Most exceptions of the baselines that one completion sets, in all: an entry holds them.
+const EXCEPTIONS_MAX: u32 = 1_000_000;
+
 /// The completion of a rollout: its release becomes the baseline of its audience.
 pub(crate) fn completed(state: &State, rollout: &Rollout, context: &Context) -> Decision {
     let baselines = new_baselines(state, rollout, context);
@@ -22,6 +25,8 @@ pub(crate) fn completed(state: &State, rollout: &Rollout, context: &Context) -> 
     let after = state.baselines().len().saturating_add(added.count());
     let max = state.config().limits.scopes_max;
     check_limit(Limit::Baselines, after.saturating_sub(1), max)?;
+    let exceptions = baselines.values().map(|new| new.excluded.len()).sum();
+    check_limit(Limit::Exceptions, exceptions, EXCEPTIONS_MAX)?;
     let set = baselines
         .into_iter()
         .map(|(key, baseline)| Event::BaselineSet { key, baseline });

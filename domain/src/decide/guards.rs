@@ -19,6 +19,9 @@ use crate::{
 use std::collections::BTreeSet;
 use tidegate_mutant::{Mutant, is_on};
 
+/// Most releases and recovery images that one floor takes away: an entry holds their names.
+const RETIRED_MAX: u32 = 50_000;
+
 /// FLOOR-1 and FLOOR-3: floors rise, never over what devices may have to fall back to. With
 /// `retire` whatever is in the way goes in the same step; rollouts of it are halted by
 /// consequence.
@@ -61,6 +64,8 @@ pub(super) fn raise_floor(state: &State, arguments: &RaiseFloor, context: &Conte
             }
         }
     }
+    let gone = releases.len().saturating_add(images.len());
+    check_limit(Limit::Retired, gone.saturating_sub(1), RETIRED_MAX)?;
     let raised = Event::FloorRaised {
         scope: scope.clone(),
         floor,
@@ -72,7 +77,7 @@ pub(super) fn raise_floor(state: &State, arguments: &RaiseFloor, context: &Conte
     let releases = releases.into_iter().map(|release| Event::ReleaseWithdrawn {
         release: release.clone(),
         status: ReleaseStatus::Retired,
-        reason: reason.clone(),
+        reason: None,
     });
     Ok(std::iter::once(raised)
         .chain(images)

@@ -147,7 +147,7 @@ pub(super) fn revoke(state: &State, arguments: &RevokeRelease, _context: &Contex
     Ok(vec![Event::ReleaseWithdrawn {
         release: name.clone(),
         status: ReleaseStatus::Revoked,
-        reason: reason.clone(),
+        reason: Some(reason.clone()),
     }])
 }
 

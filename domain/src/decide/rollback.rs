@@ -25,18 +25,24 @@ pub(super) fn plan(
         RollbackTarget::Release(name) => to_release(state, &spec.audience, release, name)?,
         RollbackTarget::Baseline => to_baselines(state, &spec.audience, release)?,
     };
-    if targets.len() > RULES_MAX {
-        return Err(Rejection::LimitReached {
-            what: Limit::RollbackRules,
-            max: RULES_MAX as u64,
-        });
-    }
+    check_rules(&targets)?;
     let plan = RollbackPlan {
         targets,
         credit: spec.credit,
     };
     barriers::check_way_back(state, &plan)?;
     Ok(plan)
+}
+
+/// Bounds the rules of a plan, those that amendments add to it too.
+pub(super) fn check_rules(rules: &[RollbackRule]) -> Result<(), Rejection> {
+    if rules.len() <= RULES_MAX {
+        return Ok(());
+    }
+    Err(Rejection::LimitReached {
+        what: Limit::RollbackRules,
+        max: RULES_MAX as u64,
+    })
 }
 
 fn refused(target: &ReleaseName, fault: TargetFault) -> Rejection {

@@ -11,7 +11,7 @@ use crate::{
     event::Event,
     id::{LogTime, RolloutId, WaveIndex},
     rejection::{Field, Limit, Rejection, ValueFault},
-    rollout::{ExclusionCause, HaltBar, HaltCause, Life, LifeStage as Stage, Rollout},
+    rollout::{ExclusionCause, HaltCause, Life, LifeStage as Stage, Rollout},
     state::State,
     wave::{OpenedBy, Opening, WaveState},
 };
@@ -226,7 +226,7 @@ fn lift(rollout: RolloutId, since: LogTime, now: LogTime, reason: &crate::id::Re
     }
 }
 
-pub(super) fn halt(state: &State, arguments: &HaltRollout, context: &Context) -> Decision {
+pub(super) fn halt(state: &State, arguments: &HaltRollout, _context: &Context) -> Decision {
     let HaltRollout {
         rollout: id,
         reason,
@@ -235,7 +235,7 @@ pub(super) fn halt(state: &State, arguments: &HaltRollout, context: &Context) ->
     match &rollout.life {
         Life::Approved | Life::Running | Life::Paused { .. } | Life::RollingBack { .. } => {
             let cause = HaltCause::Operator(reason.clone());
-            Ok(vec![halted(rollout, cause, context)])
+            Ok(vec![halted(rollout, cause)])
         }
         Life::Draft
         | Life::Halted { .. }
@@ -254,20 +254,14 @@ pub(super) fn halt(state: &State, arguments: &HaltRollout, context: &Context) ->
 }
 
 /// A halt, with the bar that keeps the release from its audience until a quorum lifts it.
-pub(crate) fn halted(rollout: &Rollout, cause: HaltCause, context: &Context) -> Event {
+pub(crate) fn halted(rollout: &Rollout, cause: HaltCause) -> Event {
     Event::RolloutHalted {
         rollout: rollout.id,
         cause: Box::new(cause),
-        bar: HaltBar {
-            rollout: rollout.id,
-            release: rollout.spec.release.clone(),
-            audience: rollout.spec.audience.clone(),
-            since: context.time,
-        },
     }
 }
 
-pub(super) fn roll_back(state: &State, arguments: &RollBack, context: &Context) -> Decision {
+pub(super) fn roll_back(state: &State, arguments: &RollBack, _context: &Context) -> Decision {
     let RollBack {
         rollout: id,
         reason,
@@ -275,11 +269,9 @@ pub(super) fn roll_back(state: &State, arguments: &RollBack, context: &Context) 
     let rollout = get(state, *id)?;
     let halted = match &rollout.life {
         Life::Halted { .. } => None,
-        Life::Running | Life::Paused { .. } => Some(halted(
-            rollout,
-            HaltCause::Operator(reason.clone()),
-            context,
-        )),
+        Life::Running | Life::Paused { .. } => {
+            Some(halted(rollout, HaltCause::Operator(reason.clone())))
+        }
         Life::Draft
         | Life::Approved
         | Life::RollingBack { .. }

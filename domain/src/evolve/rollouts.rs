@@ -34,11 +34,7 @@ pub(super) fn fold(state: &mut State, event: &Event) -> Result<(), Inconsistent>
             stood_still(of(state, *rollout)?, *paused);
             live(state, *rollout, Life::Running)
         }
-        Event::RolloutHalted {
-            rollout,
-            cause,
-            bar,
-        } => halted(state, *rollout, cause, bar),
+        Event::RolloutHalted { rollout, cause } => halted(state, *rollout, cause),
         Event::HaltLifted {
             rollout,
             halted,
@@ -187,12 +183,8 @@ fn stood_still(rollout: &mut Rollout, length: Millis) {
     }
 }
 
-fn halted(
-    state: &mut State,
-    id: RolloutId,
-    cause: &HaltCause,
-    bar: &HaltBar,
-) -> Result<(), Inconsistent> {
+fn halted(state: &mut State, id: RolloutId, cause: &HaltCause) -> Result<(), Inconsistent> {
+    let now = state.meta().time;
     let rollout = of(state, id)?;
     // Soak stood still since the pause, not since the halt.
     let since = match &rollout.life {
@@ -204,13 +196,19 @@ fn halted(
         | Life::RollingBack { .. }
         | Life::RolledBack { .. }
         | Life::Superseded { .. }
-        | Life::Completed { .. } => bar.since,
+        | Life::Completed { .. } => now,
+    };
+    let bar = HaltBar {
+        rollout: id,
+        release: rollout.spec.release.clone(),
+        audience: rollout.spec.audience.clone(),
+        since: now,
     };
     let cause = cause.clone();
     live(state, id, Life::Halted { since, cause })?;
     let by_release = &mut state.derived.bars_by_release;
     by_release.insert((bar.release.clone(), id));
-    state.bars.insert(id, bar.clone());
+    state.bars.insert(id, bar);
     Ok(())
 }
 

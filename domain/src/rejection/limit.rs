@@ -73,6 +73,14 @@ pub enum Limit {
     #[n(15)]
     #[error("release channels")]
     Channels,
+    /// Releases and recovery images that a floor takes away at once.
+    #[n(16)]
+    #[error("releases and recovery images that one floor retires: raise it part by part")]
+    Retired,
+    /// Exceptions of the baselines that a completion sets: excluded variants, once for each.
+    #[n(17)]
+    #[error("variants that new baselines leave out: complete with fewer selectors or channels")]
+    Exceptions,
 }
 
 /// What keeps a pool from more admissions.

@@ -94,5 +94,7 @@ pub(super) fn limits() -> Vec<Limit> {
         Limit::ReportTallies,
         Limit::Baselines,
         Limit::Channels,
+        Limit::Retired,
+        Limit::Exceptions,
     ]
 }
