@@ -20,6 +20,7 @@ use tidegate_domain::testing::{
     Fleet, channel, reason, region, release, rollout, scope, selector, traits,
 };
 
+pub(crate) use self::liar::LIAR;
 pub use self::members::Wanted;
 
 use self::members::with_machine_keys;

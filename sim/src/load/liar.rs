@@ -10,7 +10,7 @@ use tidegate_domain::testing::{channel, region};
 use super::{Draft, Operators};
 
 /// Where the liar's outcomes would be forwarded to.
-const ADDRESS: &str = "nobody.example:7443";
+pub(crate) const LIAR: &str = "nobody.example:7443";
 /// Most operations of one envelope of lies.
 const LIES_MAX: u64 = 4;
 
@@ -21,7 +21,7 @@ impl Operators {
         let Some(session) = self.own_session() else {
             let open = OpenSession {
                 region: region("a"),
-                address: ADDRESS.to_owned(),
+                address: LIAR.to_owned(),
             };
             return self.draft("liar's session", open);
         };
@@ -33,9 +33,8 @@ impl Operators {
 
     fn own_session(&self) -> Option<SessionId> {
         let mut sessions = self.fleet.state.sessions().iter();
-        let own = sessions.find(|(_, session)| {
-            session.address == ADDRESS && session.status == SessionStatus::Open
-        });
+        let own = sessions
+            .find(|(_, session)| session.address == LIAR && session.status == SessionStatus::Open);
         own.map(|(id, _)| *id)
     }
 
