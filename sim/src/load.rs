@@ -337,7 +337,7 @@ impl Operators {
         if self.is_critical(&name) && !self.dice.one_in(4) {
             rollout.spec.on_stale = OnStale::Continue;
         }
-        if self.dice.one_in(4) {
+        if self.work == Work::Everything && self.dice.one_in(4) {
             rollout = rollout.on_channels(&[BETA]);
         }
         let priority = u32::try_from(self.dice.below(1_000)).unwrap_or(0);
