@@ -256,8 +256,7 @@ async fn a_node_whose_clock_is_behind_is_heard() {
     let node = cluster.ready(0).await;
     // The node's clock stands where it was, and nothing but the time changes in the store.
     cluster.fleet().wait_hours(3);
-    let now = cluster.fleet().state.meta().time;
-    wait_for("the time", || node.status().log_time >= now).await;
+    tokio::time::sleep(A_WHILE).await;
     offer(&node, "d1").await;
     node.shutdown().await.unwrap();
     assert_eq!(counts(&cluster).0, 1);

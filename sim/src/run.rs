@@ -14,7 +14,7 @@ use tidegate_runtime::sim::{clear_damaged, clear_skew, clear_ways};
 use crate::aborts::in_own_thread;
 use crate::coverage::Coverage;
 use crate::nemesis::Nemesis;
-use crate::oracle::{Seen, Violation};
+use crate::oracle::{NEWS, Seen, Violation};
 use crate::record::Trace;
 use crate::schedule::{Load, Schedule};
 use crate::world::World;
@@ -245,7 +245,7 @@ fn awaited(schedule: &Schedule) -> Vec<String> {
     let mut awaited = vec!["agreement".to_owned()];
     if operators > 0 {
         awaited.push("a command".to_owned());
-        awaited.extend((1..=followers).map(|number| format!("news at f{number}")));
+        awaited.extend((1..=followers).map(|number| format!("{NEWS}f{number}")));
     }
     if readers > 0 {
         awaited.push("a read".to_owned());

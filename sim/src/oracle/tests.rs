@@ -207,6 +207,36 @@ fn live_1_sees_what_comes_late_or_never() {
 }
 
 #[test]
+fn live_1_expects_news_once_there_are_some() {
+    let (before, after) = (log(&[]), log(&[(b"a", DONE.clone())]));
+    let awaited = [format!("{NEWS}f1")];
+    let healed = Seen::Healed {
+        deadline_us: 5_000,
+        awaited: &awaited,
+    };
+    let came = Seen::Progress { what: &awaited[0] };
+    let verdict = |first_us: Option<u64>, came_us: Option<u64>, end_us| {
+        let mut oracle = live_1::Live1::default();
+        oracle.see(0, &healed, &before)?;
+        if let Some(first_us) = first_us {
+            oracle.see(first_us, &LOG, &after)?;
+        }
+        if let Some(came_us) = came_us {
+            oracle.see(came_us, &came, &after)?;
+        }
+        oracle.end(end_us, &after)
+    };
+    assert_eq!(verdict(None, None, 99_000), Ok(()), "nothing to hear of");
+    assert_eq!(verdict(Some(4_000), Some(9_000), 99_000), Ok(()));
+    says(
+        &verdict(Some(4_000), Some(12_000), 99_000),
+        "came 3 ms too late",
+    );
+    says(&verdict(Some(4_000), None, 99_000), "never came");
+    assert_eq!(verdict(Some(98_000), None, 99_000), Ok(()), "not due yet");
+}
+
+#[test]
 fn vote_1_sees_two_leaders_and_votes_that_no_disk_remembers() {
     let chain = log(&[]);
     let voters = [BTreeSet::from([1, 2, 3])];

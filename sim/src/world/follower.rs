@@ -10,7 +10,7 @@ use tidegate_runtime::disk::SimDisk;
 
 use super::client::Client;
 use super::witness::Witness;
-use crate::oracle::Seen;
+use crate::oracle::{NEWS, Seen};
 use crate::record::Kind;
 
 /// Follows the store as a decision node does.
@@ -43,7 +43,7 @@ impl Onlooker {
         let entries = view.position().entries;
         self.witness
             .note(&self.lane, Kind::View { entries, replaced });
-        let what = &format!("news at {}", self.lane);
+        let what = &format!("{NEWS}{}", self.lane);
         self.witness.see(&Seen::Progress { what });
     }
 }
