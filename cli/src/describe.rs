@@ -234,7 +234,6 @@ pub(crate) fn event(state: &State, event: &Event) -> String {
             "the floor of {} on {} rises to {}: {reason}",
             scope.component, scope.selector, floor.security_version
         ),
-        Event::ChannelRegistered(channel) => format!("the channel {channel} is registered"),
         Event::BaselineSet { key, baseline } => format!(
             "the baseline of {} on {}{} is {}",
             key.component,
@@ -246,10 +245,6 @@ pub(crate) fn event(state: &State, event: &Event) -> String {
             "the recovery image of {} on {} is {} (security version {})",
             scope.component, scope.selector, image.release, image.security_version
         ),
-        Event::RecoveryImageRetired { scope } => format!(
-            "the recovery image of {} on {} counts no more",
-            scope.component, scope.selector
-        ),
         other => guard_event(state, other),
     }
 }
@@ -257,6 +252,11 @@ pub(crate) fn event(state: &State, event: &Event) -> String {
 /// What guards the fleet, and who serves it.
 fn guard_event(state: &State, event: &Event) -> String {
     match event {
+        Event::ChannelRegistered(channel) => format!("the channel {channel} is registered"),
+        Event::RecoveryImageRetired { scope } => format!(
+            "the recovery image of {} on {} counts no more",
+            scope.component, scope.selector
+        ),
         Event::RegionPolicySet { region, .. } => format!("region {region} has a new policy"),
         Event::StopRaised(stop) => format!("emergency stop {} holds: {}", stop.id, stop.reason),
         Event::StopLifted { stop, reason } => format!("emergency stop {stop} is lifted: {reason}"),

@@ -96,9 +96,6 @@ pub(crate) fn command(command: &Command) -> Wording {
         Command::RegisterVariant(RegisterVariant { traits }) => {
             Wording::new(format!("register the variant {traits}"))
         }
-        Command::RegisterChannel(RegisterChannel { channel }) => {
-            Wording::new(format!("register the channel {channel}"))
-        }
         Command::DeclareRecoveryImage(a) => recovery_image(a),
         Command::RaiseFloor(a) => raise_floor(a),
         Command::CreateRollout(CreateRollout { spec }) => rollout::spec(
@@ -156,6 +153,9 @@ pub(crate) fn command(command: &Command) -> Wording {
 
 fn guard(command: &Command) -> Wording {
     match command {
+        Command::RegisterChannel(RegisterChannel { channel }) => {
+            Wording::new(format!("register the channel {channel}"))
+        }
         Command::EmergencyStop(EmergencyStop {
             scope,
             covers,

@@ -176,6 +176,11 @@ impl<'a> Fleet<'a> {
     }
 }
 
+/// Lets real time pass.
+pub(crate) fn wait(length: Duration) {
+    std::thread::sleep(length);
+}
+
 /// Five ports in a row that nobody has, and that no other test of this process was given.
 pub(crate) fn free_ports() -> u16 {
     static GIVEN: AtomicU16 = AtomicU16::new(0);

@@ -35,6 +35,7 @@ mod wave_3;
 use std::collections::BTreeSet;
 
 pub use chain::{Chain, Link};
+#[cfg(madsim)]
 pub(crate) use live_1::NEWS;
 pub use seen::{Answer, Seen};
 

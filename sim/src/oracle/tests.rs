@@ -209,7 +209,7 @@ fn live_1_sees_what_comes_late_or_never() {
 #[test]
 fn live_1_expects_news_once_there_are_some() {
     let (before, after) = (log(&[]), log(&[(b"a", DONE.clone())]));
-    let awaited = [format!("{NEWS}f1")];
+    let awaited = [format!("{}f1", live_1::NEWS)];
     let healed = Seen::Healed {
         deadline_us: 5_000,
         awaited: &awaited,
