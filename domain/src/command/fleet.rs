@@ -7,21 +7,21 @@ use crate::{
 use minicbor::{Decode, Encode};
 
 arguments! {
-    /// Arguments of [`Command::RegisterVariant`].
+    /// Arguments of [`super::Command::RegisterVariant`].
     RegisterVariant {
         /// What it is.
         #[n(0)] traits: VariantTraits,
     }
 }
 arguments! {
-    /// Arguments of [`Command::RegisterChannel`].
+    /// Arguments of [`super::Command::RegisterChannel`].
     RegisterChannel {
         /// Its name.
         #[n(0)] channel: Channel,
     }
 }
 arguments! {
-    /// Arguments of [`Command::DeclareRecoveryImage`].
+    /// Arguments of [`super::Command::DeclareRecoveryImage`].
     DeclareRecoveryImage {
         /// For which component and variants.
         #[n(0)] scope: Scope,
@@ -30,7 +30,7 @@ arguments! {
     }
 }
 arguments! {
-    /// Arguments of [`Command::RaiseFloor`].
+    /// Arguments of [`super::Command::RaiseFloor`].
     RaiseFloor {
         /// Whose floor.
         #[n(0)] scope: Scope,
