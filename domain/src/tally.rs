@@ -172,8 +172,8 @@ pub struct Counts {
 /// cross products of gates fit 128 bits with room to spare.
 pub const COUNT_MAX: u64 = 1 << 52;
 
-/// The most operations, predictions or latencies of a bucket that are believed of one device between two
-/// check-ins, and in all for each exposure.
+/// The most operations, predictions or latencies of a bucket that are believed of one device between
+/// two check-ins, and in all for each exposure.
 pub const MEASURED_MAX: u64 = 1 << 20;
 
 impl Counts {

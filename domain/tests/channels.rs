@@ -276,3 +276,47 @@ fn who_exposed_nobody_measures_nothing() {
     let counted = says(&mut fleet, session, &beta, operations(70, 7));
     assert_eq!(counted, Counts::default());
 }
+
+#[test]
+fn many_tallies_at_once_measure_no_more_of_control_than_one() {
+    let mut fleet = fleet();
+    let id = fleet.launch(rollout("r-1").wave(100, 1));
+    let session = fleet.open_session();
+    let treated = key(&fleet, id, Arm::Treatment, on("stable"));
+    let pool = treated.pool().unwrap();
+    fleet.does(session, Operation::Grant { pool, wanted: 1 });
+    let exposed = Counts {
+        exposed: 1,
+        ..Counts::default()
+    };
+    fleet.does(session, report(treated, exposed));
+    let of = |variant| Stratum {
+        variant: VariantId(variant),
+        ..on("stable")
+    };
+    let tally = |stratum| Tally {
+        key: key(&fleet, id, Arm::Control, stratum),
+        counts: operations(MEASURED_MAX, 0),
+    };
+    let tallies = vec![tally(of(1)), tally(of(2))];
+    let both = Operation::Report {
+        tallies,
+        anchor: None,
+    };
+    fleet.does(session, both);
+    let measured = |fleet: &Fleet| {
+        let rows = fleet.state.cohorts().iter();
+        let control = rows.filter(|(key, _)| key.arm == Arm::Control);
+        control.map(|(_, counts)| counts.operations).sum::<u64>()
+    };
+    assert_eq!(measured(&fleet), MEASURED_MAX);
+    // Nobody is compared with a variant that is out.
+    fleet.accept(ExcludeVariant {
+        rollout: id,
+        variant: VariantId(1),
+        reason: reason(),
+    });
+    let told = report(key(&fleet, id, Arm::Control, of(1)), operations(1, 0));
+    fleet.does(session, told);
+    assert_eq!(measured(&fleet), MEASURED_MAX);
+}

@@ -1,6 +1,10 @@
 //! Decisions on reports: what nodes say of exposures, and what of it counts.
 use super::{
-    Decision, budgets::budget_of, check_text, heirs, invalid, measured, releases::is_registered,
+    Decision,
+    budgets::budget_of,
+    check_text, heirs, invalid,
+    measured::{Measured, is_compared},
+    releases::is_registered,
     sessions::open_one,
 };
 use crate::{
@@ -56,8 +60,9 @@ pub(super) fn report(
         return Err(invalid(Field::Tallies, ValueFault::Unsorted));
     }
     let mut exposed: BTreeMap<PoolKey, u64> = BTreeMap::new();
+    let mut measured = Measured::default();
     for Tally { key, counts } in tallies {
-        let counts = check_tally(state, session, key, counts, context)?;
+        let counts = check_tally(state, session, key, counts, &mut measured, context)?;
         let Some(counts) = counts.filter(|counts| *counts != Counts::default()) else {
             continue;
         };
@@ -102,6 +107,7 @@ fn check_tally(
     session: SessionId,
     key: &TallyKey,
     counts: &Counts,
+    measured: &mut Measured,
     context: &Context,
 ) -> Result<Option<Counts>, Rejection> {
     let refused = |fault| Rejection::TallyInconsistent {
@@ -142,10 +148,10 @@ fn check_tally(
     if !state.cohorts().contains(key) && is_mature(state, key, context) {
         return Ok(None);
     }
-    if key.arm == Arm::Control && !measured::is_in_audience(state, rollout, &key.stratum) {
+    if key.arm == Arm::Control && !is_compared(state, rollout, &key.stratum) {
         return Ok(None);
     }
-    let counts = measured::of_exposures(state, key, within_cohort(state, key, counts));
+    let counts = measured.of_exposures(state, key, within_cohort(state, key, counts));
     Ok(Some(heirs::without_strangers(state, session, key, counts)))
 }
 

@@ -3,9 +3,10 @@
 use super::{Transition, Violation, ensure};
 use crate::{
     event::Event,
+    id::RolloutId,
     node::{PoolKey, SessionStatus},
     state::State,
-    tally::{Arm, Counts, MEASURED_MAX, SumKey, TallyKey},
+    tally::{Arm, Counts, MEASURED_MAX, Sum, SumKey, TallyKey},
 };
 use std::collections::BTreeMap;
 
@@ -148,8 +149,8 @@ pub(super) fn budgets_add_up(t: &Transition<'_>) -> Result<(), Violation> {
 }
 
 /// What was measured counts as far as somebody was exposed to what it measures, and on channels
-/// that somebody registered. In control nobody is: there it counts as far as somebody was exposed
-/// to what it is compared with.
+/// that somebody registered. In control nobody is: there a wave's measurements grow no further than
+/// somebody was exposed to what they are compared with.
 pub(super) fn measurements_have_exposures(t: &Transition<'_>) -> Result<(), Violation> {
     for event in t.events() {
         let Event::Tallied { key, counts, .. } = event else {
@@ -160,31 +161,51 @@ pub(super) fn measurements_have_exposures(t: &Transition<'_>) -> Result<(), Viol
         ensure(known, "WAVE-1", || {
             format!("{key:?} is on no known channel")
         })?;
-        let (exposed, measured) = if key.arm == Arm::Control {
-            (exposed(t.after, key), (**counts).clone())
+        let (exposed, before, measured) = if key.arm == Arm::Control {
+            if excludes_from(t, key.rollout) {
+                // What was exposed and measured left the wave together after it was counted.
+                continue;
+            }
+            let pool = |state, arm| wave_sum(state, key, arm);
+            let exposed = pool(t.after, Arm::Treatment).exposed;
+            (
+                exposed,
+                pool(t.before, Arm::Control),
+                pool(t.after, Arm::Control),
+            )
         } else {
             let cohort = t.after.cohorts().get(key).cloned();
             let cohort = cohort.unwrap_or_else(|| (**counts).clone());
-            (cohort.exposed, cohort)
+            (cohort.exposed, Counts::default(), cohort)
         };
-        let max = exposed.saturating_mul(MEASURED_MAX);
-        let latency = measured.latency.iter().copied().max().unwrap_or(0);
-        let most = measured.operations.max(measured.predictions).max(latency);
-        ensure(most <= max, "WAVE-1", || {
+        let most = most(&measured);
+        let bound = most <= exposed.saturating_mul(MEASURED_MAX) || most <= self::most(&before);
+        ensure(bound, "WAVE-1", || {
             format!("{measured:?} of {exposed} exposures under {key:?}")
         })?;
     }
     Ok(())
 }
 
-/// All exposures to the release in the wave of a tally.
-fn exposed(state: &State, of: &TallyKey) -> u64 {
-    let mut exposed = 0_u64;
-    for (key, sum) in state.sums().iter() {
-        let is_own = (key.rollout, key.wave, key.arm) == (of.rollout, of.wave, Arm::Treatment);
-        if is_own && key.stratum.is_some() {
-            exposed = exposed.saturating_add(sum.all().exposed);
-        }
-    }
-    exposed
+/// Whether a variant is taken out of a rollout.
+fn excludes_from(t: &Transition<'_>, id: RolloutId) -> bool {
+    let mut events = t.events().iter();
+    events.any(|event| matches!(event, Event::VariantExcluded { rollout, .. } if *rollout == id))
+}
+
+/// The most of anything that was measured.
+fn most(counts: &Counts) -> u64 {
+    let latency = counts.latency.iter().copied().max().unwrap_or(0);
+    counts.operations.max(counts.predictions).max(latency)
+}
+
+/// One side of a tally's wave, over all variants that are left.
+fn wave_sum(state: &State, of: &TallyKey, arm: Arm) -> Counts {
+    let key = SumKey {
+        rollout: of.rollout,
+        wave: of.wave,
+        arm,
+        stratum: None,
+    };
+    state.sums().get(&key).map(Sum::all).unwrap_or_default()
 }
