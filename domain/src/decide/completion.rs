@@ -15,9 +15,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Most exceptions of the baselines that one completion sets, in all: an entry holds them.
 const EXCEPTIONS_MAX: u32 = 1_000_000;
+/// Most baselines that excluded variants keep beside them.
+const KEPT_MAX: u32 = 10_000;
 
 /// The completion of a rollout: its release becomes the baseline of its audience.
 pub(crate) fn completed(state: &State, rollout: &Rollout, context: &Context) -> Decision {
+    // Asked first: it would all be made only to be refused.
+    let (named, kept) = exceptions(rollout);
+    check_limit(Limit::Exceptions, named, EXCEPTIONS_MAX)?;
+    check_limit(Limit::Exceptions, kept, KEPT_MAX)?;
     let baselines = new_baselines(state, rollout, context);
     let added = baselines
         .keys()
@@ -25,8 +31,6 @@ pub(crate) fn completed(state: &State, rollout: &Rollout, context: &Context) -> 
     let after = state.baselines().len().saturating_add(added.count());
     let max = state.config().limits.scopes_max;
     check_limit(Limit::Baselines, after.saturating_sub(1), max)?;
-    let exceptions = baselines.values().map(|new| new.excluded.len()).sum();
-    check_limit(Limit::Exceptions, exceptions, EXCEPTIONS_MAX)?;
     let set = baselines
         .into_iter()
         .map(|(key, baseline)| Event::BaselineSet { key, baseline });
@@ -34,6 +38,19 @@ pub(crate) fn completed(state: &State, rollout: &Rollout, context: &Context) -> 
         rollout: rollout.id,
     };
     Ok(set.chain([done]).collect())
+}
+
+/// How often excluded variants are named in what a completion sets, at most: in the baseline of each
+/// selector on each channel; and how many baselines they keep.
+fn exceptions(rollout: &Rollout) -> (usize, usize) {
+    let audience = &rollout.spec.audience;
+    let channels = audience.channels.len().max(1);
+    let parts = audience.selectors.len().saturating_mul(channels);
+    let excluded = rollout.excluded.len();
+    (
+        excluded.saturating_mul(parts),
+        excluded.saturating_mul(channels),
+    )
 }
 
 /// The baselines that a completion sets: one for each selector of the audience, on each channel
@@ -65,9 +82,9 @@ fn new_baselines(
     // First, so that a selector of the audience that names the excluded variant alone prevails.
     for variant in excluded.iter().filter_map(|id| state.variants().get(id)) {
         let exact = Selector::exactly(&variant.traits);
-        for channel in &channels {
-            if let Some(kept) = kept(state, component, variant, *channel) {
-                baselines.insert(key(&exact, *channel), kept);
+        for (channel, kept) in kept(state, component, variant) {
+            if channels.contains(&channel) {
+                baselines.insert(key(&exact, channel), kept);
             }
         }
     }
@@ -88,24 +105,31 @@ fn new_baselines(
     baselines
 }
 
-/// What an excluded variant keeps of the baselines that new ones may take the place of: those of
-/// the same channel.
-fn kept(
-    state: &State,
+/// What a variant has settled on, for all channels and for each. New baselines may take the place
+/// of those for the same.
+fn kept<'a>(
+    state: &'a State,
     component: &Component,
     variant: &Variant,
-    channel: Option<&Channel>,
-) -> Option<Baseline> {
+) -> BTreeMap<Option<&'a Channel>, Baseline> {
     let own = baselines(state, component).filter(|(key, baseline)| {
-        key.channel.as_ref() == channel
-            && key.selector.matches(&variant.traits)
-            && !baseline.excluded.contains(&variant.id)
+        key.selector.matches(&variant.traits) && !baseline.excluded.contains(&variant.id)
     });
-    let (_, latest) = own.max_by_key(|(_, baseline)| baseline.revision)?;
-    Some(Baseline {
+    let mut latest: BTreeMap<Option<&Channel>, &Baseline> = BTreeMap::new();
+    for (key, baseline) in own {
+        let best = latest.entry(key.channel.as_ref()).or_insert(baseline);
+        if baseline.revision > best.revision {
+            *best = baseline;
+        }
+    }
+    let without_exceptions = |baseline: &Baseline| Baseline {
+        release: baseline.release.clone(),
         excluded: BTreeSet::new(),
-        ..latest.clone()
-    })
+        ..*baseline
+    };
+    let kept = latest.into_iter();
+    kept.map(|(channel, baseline)| (channel, without_exceptions(baseline)))
+        .collect()
 }
 
 /// Whether a selector names exactly one variant, and that one is out.

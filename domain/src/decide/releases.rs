@@ -196,10 +196,3 @@ pub(super) fn unknown_channel(state: &State, channel: &Channel) -> Option<ValueF
     let channel = channel.clone();
     (!is_registered(state, &channel)).then_some(ValueFault::UnknownChannel { channel })
 }
-
-/// The default channel and those that were registered.
-pub(super) fn all_channels(state: &State) -> Vec<Channel> {
-    let default = Channel::new(Channel::DEFAULT).ok();
-    let registered = state.channels().iter().map(|(channel, _)| channel.clone());
-    default.into_iter().chain(registered).collect()
-}

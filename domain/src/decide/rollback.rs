@@ -1,5 +1,5 @@
 //! Where the devices of a rollout return to: decided per variant when it is created, and frozen.
-use super::{barriers, releases::all_channels};
+use super::barriers;
 use crate::{
     baseline::baselines,
     id::{Channel, ReleaseName},
@@ -99,6 +99,7 @@ fn to_baselines(
         .filter(|(key, _)| audience.meets(&key.selector) && on(&key.channel))
         .collect();
     found.sort_by_key(|(_, baseline)| std::cmp::Reverse(baseline.revision));
+    let channels = channels(state, audience);
     let mut rules = Vec::new();
     // A variant that was excluded from a baseline has rules of its own, ahead of the general ones.
     let excluded = found.iter().flat_map(|(_, baseline)| &baseline.excluded);
@@ -115,7 +116,9 @@ fn to_baselines(
                 channel: key.channel.clone(),
             })
             .collect();
-        check_all_have_one(state, audience, variant, &own)?;
+        if !are_on_all(own.iter(), &channels) {
+            return Err(Rejection::NoRollbackTarget);
+        }
         rules.extend(own);
     }
     for (key, baseline) in &found {
@@ -127,7 +130,7 @@ fn to_baselines(
             }));
         }
     }
-    check_covered(state, audience, &rules)?;
+    check_covered(state, audience, &channels, &rules)?;
     match rules.iter().find(|rule| rule.release == *release.name()) {
         Some(rule) => Err(refused(&rule.release, TargetFault::SameAsBaseline)),
         None => Ok(rules),
@@ -139,45 +142,47 @@ fn to_baselines(
 fn check_covered(
     state: &State,
     audience: &Audience,
+    channels: &BTreeSet<Channel>,
     rules: &[RollbackRule],
 ) -> Result<(), Rejection> {
-    if members(state, audience).next().is_some() {
-        return members(state, audience)
-            .try_for_each(|variant| check_all_have_one(state, audience, variant, rules));
-    }
-    let mut channels = channels(state, audience).into_iter();
-    let covered = |channel: &Channel, selector: &Selector| {
-        let mut on = rules.iter().filter(|rule| rule.is_on(channel));
-        on.any(|rule| rule.selector.covers(selector))
+    let has_target = |variant: &Variant| {
+        let own = rules.iter().filter(|r| r.selector.matches(&variant.traits));
+        are_on_all(own, channels)
     };
-    let all = channels.all(|channel| {
-        let mut selectors = audience.selectors.iter();
-        selectors.all(|selector| covered(&channel, selector))
-    });
+    let covered = |selector: &Selector| {
+        let wider = rules.iter().filter(|r| r.selector.covers(selector));
+        are_on_all(wider, channels)
+    };
+    let known = members(state, audience).next().is_some();
+    let all = if known {
+        members(state, audience).all(has_target)
+    } else {
+        audience.selectors.iter().all(covered)
+    };
     all.then_some(()).ok_or(Rejection::NoRollbackTarget)
 }
 
-/// Whether a variant has a target on each channel of the audience.
-fn check_all_have_one(
-    state: &State,
-    audience: &Audience,
-    variant: &Variant,
-    rules: &[RollbackRule],
-) -> Result<(), Rejection> {
-    let mut channels = channels(state, audience).into_iter();
-    let has_target = |channel: &Channel| {
-        let mut on = rules.iter().filter(|rule| rule.is_on(channel));
-        on.any(|rule| rule.selector.matches(&variant.traits))
-    };
-    let all = channels.all(|channel| has_target(&channel));
-    all.then_some(()).ok_or(Rejection::NoRollbackTarget)
+/// Whether there is a rule for each of these channels.
+fn are_on_all<'a>(
+    rules: impl Iterator<Item = &'a RollbackRule>,
+    channels: &BTreeSet<Channel>,
+) -> bool {
+    let mut on = BTreeSet::new();
+    for rule in rules {
+        match &rule.channel {
+            None => return true,
+            Some(channel) => on.insert(channel),
+        };
+    }
+    channels.iter().all(|channel| on.contains(channel))
 }
 
 /// The channels of an audience, as far as they are registered.
-fn channels(state: &State, audience: &Audience) -> Vec<Channel> {
-    if audience.channels.is_empty() {
-        all_channels(state)
-    } else {
-        audience.channels.iter().cloned().collect()
+fn channels(state: &State, audience: &Audience) -> BTreeSet<Channel> {
+    if !audience.channels.is_empty() {
+        return audience.channels.clone();
     }
+    let default = Channel::new(Channel::DEFAULT).ok();
+    let registered = state.channels().iter().map(|(channel, _)| channel.clone());
+    default.into_iter().chain(registered).collect()
 }
