@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 use tidegate_domain::{
     Event, Outcome, canonical,
-    command::{AmendRollout, CreateRollout, RaiseFloor, RevokeRelease},
-    id::{Reason, RolloutId, SecurityVersion},
+    command::{
+        AdvanceWave, AmendRollout, CreateRollout, RaiseFloor, RegisterChannel, RevokeRelease,
+    },
+    id::{Millis, Reason, RolloutId, SecurityVersion, WaveIndex},
+    plan::next_wakeup,
     rejection::{Limit, Rejection},
     rollout::Life,
-    testing::{Fleet, RolloutBuilder, reason, release, rollout, scope, selector},
+    testing::{Fleet, RolloutBuilder, channel, reason, release, rollout, scope, selector},
 };
 
 /// Rollouts that are under way at once.
@@ -90,4 +93,49 @@ fn amendments_add_no_more_rules_than_a_plan_may_have() {
     let (what, max) = (Limit::RollbackRules, 4_096);
     let refused = fleet.refuse(AmendRollout { rollout, spec });
     assert_eq!(refused, Rejection::LimitReached { what, max });
+}
+
+/// Rollouts that complete in one tick set more baselines than an entry takes: the rest follows.
+#[test]
+fn what_has_no_room_in_an_entry_is_done_by_the_next_one() {
+    let mut fleet = Fleet::new();
+    fleet.register(release("r-1"));
+    let names: Vec<String> = (0..63).map(|at| format!("ring-{at}")).collect();
+    for name in &names {
+        let channel = channel(name);
+        fleet.accept(RegisterChannel { channel });
+    }
+    let channels: Vec<&str> = names.iter().map(String::as_str).collect();
+    let started: Vec<RolloutId> = (0..3)
+        .map(|at| {
+            let mut builder = wide("r-1", at).on_channels(&channels);
+            builder.spec.complete_after = Some(Millis(3_600_000));
+            fleet.launch(builder)
+        })
+        .collect();
+    for rollout in &started {
+        fleet.accept(AdvanceWave {
+            rollout: *rollout,
+            wave: WaveIndex(0),
+            reason: reason(),
+        });
+    }
+    let complete = |fleet: &Fleet| {
+        let rows = started
+            .iter()
+            .filter_map(|id| fleet.state.rollouts().get(id));
+        rows.filter(|row| matches!(row.life, Life::Completed { .. }))
+            .count()
+    };
+    fleet.wait(Millis(2 * 3_600_000));
+    let events = fleet.tick();
+    assert_eq!(complete(&fleet), 2);
+    assert!(bytes(events) < 6 << 20);
+    let now = fleet.state.meta().time;
+    assert!(
+        next_wakeup(&fleet.state).is_some_and(|at| at <= now),
+        "the next tick is due"
+    );
+    fleet.tick();
+    assert_eq!(complete(&fleet), 3);
 }

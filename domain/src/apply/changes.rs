@@ -39,7 +39,7 @@ impl Context {
 const EVENTS_BYTES: usize = 4 << 20;
 /// Bytes that count for each event, and for each variant that a baseline leaves out: more than they
 /// take.
-const EVENT_BYTES: usize = 512;
+const EVENT_BYTES: usize = 640;
 const EXCEPTION_BYTES: usize = 5;
 
 /// The changes of one entry. Each event is folded at once, so that what follows sees it.
@@ -108,5 +108,85 @@ impl<'a> Changes<'a> {
 pub(super) fn fold(state: &mut State, event: &Event) {
     if let Err(inconsistent) = evolve(state, event) {
         panic!("a decided event does not fit the state: {inconsistent}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        canonical,
+        guard::{Baseline, BaselineKey},
+        id::{Channel, Ppm, RolloutId, VariantId},
+        rollout::ExclusionCause,
+        tally::{COUNT_MAX, Counts, LATENCY_BUCKETS},
+        testing::component,
+        wave::{Breach, Evidence},
+    };
+
+    /// What gates say, with every count as great as it may be.
+    fn exclusion() -> Event {
+        let counts = Counts {
+            exposed: COUNT_MAX,
+            downloaded: COUNT_MAX,
+            installed: COUNT_MAX,
+            verified: COUNT_MAX,
+            failed: COUNT_MAX,
+            reverted: COUNT_MAX,
+            silent: COUNT_MAX,
+            errors: COUNT_MAX,
+            operations: COUNT_MAX,
+            correct: COUNT_MAX,
+            predictions: COUNT_MAX,
+            latency: vec![COUNT_MAX; LATENCY_BUCKETS],
+        };
+        let evidence = Evidence {
+            variant: Some(VariantId(u32::MAX)),
+            at: LogTime(u64::MAX),
+            index: Index(u64::MAX),
+            counts: counts.clone(),
+            control: Some(counts),
+            breach: Some(Breach::Failures {
+                rate: Ppm::ALL,
+                max: Ppm::ALL,
+            }),
+        };
+        Event::VariantExcluded {
+            rollout: RolloutId(u64::MAX),
+            variant: VariantId(u32::MAX),
+            cause: Box::new(ExclusionCause::Gate(Box::new(evidence))),
+        }
+    }
+
+    /// A baseline with the longest names, and so many exceptions.
+    fn baseline(exceptions: u32) -> Event {
+        let long = |bytes: usize| "n".repeat(bytes);
+        let selector = [long(48), long(32), long(32), long(32)].join("/");
+        Event::BaselineSet {
+            key: BaselineKey {
+                component: component(&long(48)),
+                selector: selector.parse().unwrap(),
+                channel: Some(Channel::new(long(32)).unwrap()),
+            },
+            baseline: Baseline {
+                release: long(96).parse().unwrap(),
+                since: LogTime(u64::MAX),
+                revision: Revision(u64::MAX),
+                excluded: (0..exceptions).map(|at| VariantId(u32::MAX - at)).collect(),
+            },
+        }
+    }
+
+    #[test]
+    fn events_that_come_in_numbers_are_no_longer_than_they_count() {
+        let bytes = |event: &Event| canonical::encode(event).len();
+        assert!(
+            bytes(&exclusion()) <= EVENT_BYTES,
+            "{}",
+            bytes(&exclusion())
+        );
+        let (none, many) = (bytes(&baseline(0)), bytes(&baseline(1_000)));
+        assert!(none + 8 <= EVENT_BYTES, "{none}");
+        assert!(many - none <= 1_000 * EXCEPTION_BYTES + 8, "{many}");
     }
 }

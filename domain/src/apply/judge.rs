@@ -20,6 +20,10 @@ type Touch = (RolloutId, WaveIndex, VariantId);
 pub(super) fn touched(changes: &mut Changes<'_>) {
     let touches = touches(changes.events());
     for (id, wave, variant) in &touches {
+        // Who has no room in this entry is judged when it is touched again, and before its wave passes.
+        if !changes.have_room() {
+            break;
+        }
         judge_variant(changes, *id, *wave, *variant);
     }
     let waves: BTreeSet<(RolloutId, WaveIndex)> =
