@@ -324,10 +324,14 @@ fn rollout_event(state: &State, event: &Event) -> String {
             format!("rollout {rollout} is paused: {reason}")
         }
         Event::RolloutResumed { rollout, .. } => format!("rollout {rollout} goes on"),
-        Event::RolloutHalted { rollout, cause } => format!(
-            "rollout {rollout} is halted and its release barred from its audience: {}",
-            halt_cause(cause)
-        ),
+        Event::RolloutHalted { rollout, cause } => {
+            let row = state.rollouts().get(rollout);
+            let release = row.map_or("its release", |row| row.spec.release.as_str());
+            format!(
+                "rollout {rollout} is halted and {release} barred from its audience: {}",
+                halt_cause(cause)
+            )
+        }
         Event::HaltLifted {
             rollout, reason, ..
         } => {

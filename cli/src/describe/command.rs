@@ -135,7 +135,7 @@ pub(crate) fn command(command: &Command) -> Wording {
             Wording::new(format!("send devices of rollout {rollout} back")).with("reason", reason)
         }
         Command::CompleteRollout(CompleteRollout { rollout }) => Wording::new(format!(
-            "complete rollout {rollout}: its release becomes the baseline"
+            "complete rollout {rollout}: its release becomes the baseline, if its last wave lets everybody in"
         )),
         Command::ExcludeVariant(ExcludeVariant {
             rollout,

@@ -224,19 +224,15 @@ impl Start {
 
 impl Complete {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let cluster = context.cluster()?;
         let view = context.view().await?;
         let found = find(view.state(), self.rollout)?;
         let rollout = found.id;
         let left = describe::completion(&found.spec);
         let done = format!("rollout {rollout} is complete; {left}");
-        send(
-            context,
-            &self.signing,
-            CompleteRollout { rollout },
-            &done,
-            None,
-        )
-        .await
+        let desk = context.desk(&cluster, &view);
+        desk.submit(&self.signing, CompleteRollout { rollout }, &done)
+            .await
     }
 }
 
