@@ -10,7 +10,7 @@
 mod opinions;
 mod statement;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub(crate) struct Heads {
     state: StateStore,
     key: Option<SigningKey>,
     opinions: Mutex<Opinions>,
+    /// Voters in whose names something came that they cannot have said, and nothing good since.
+    doubted: Mutex<BTreeSet<NodeId>>,
 }
 
 /// What was last said to operators about who can be compared with.
@@ -129,6 +131,7 @@ impl Heads {
             state,
             key,
             opinions: Mutex::default(),
+            doubted: Mutex::default(),
         }
     }
 
@@ -142,7 +145,16 @@ impl Heads {
                 tracing::debug!(from, entries, %why, "a chain head was not counted");
             }
             Err(why @ (Uncounted::OtherIncarnation(_) | Uncounted::BadSignature)) => {
-                tracing::warn!(from, entries, %why, "a chain head was not counted");
+                // Once: whoever reaches this port could fill the log with it.
+                if lock(&self.doubted).insert(from) {
+                    tracing::warn!(
+                        from,
+                        entries,
+                        %why,
+                        "what came as the chain head of node {from} is not counted, and no other is \
+                         told of until a good one comes"
+                    );
+                }
             }
         }
     }
@@ -157,6 +169,7 @@ impl Heads {
         if self.opinions().is_news(from, key, &said.head) {
             electorate.check(key, said)?;
             self.opinions().hear(from, key, said.head);
+            lock(&self.doubted).remove(&from);
         }
         Ok(())
     }
@@ -224,8 +237,12 @@ impl Heads {
         }
     }
 
-    // Plain data, valid at every step: a panic elsewhere does not spoil it.
     fn opinions(&self) -> MutexGuard<'_, Opinions> {
-        self.opinions.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.opinions)
     }
+}
+
+// Plain data, valid at every step: a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
