@@ -14,7 +14,7 @@ pub(crate) const PACKAGE: &str = "tidegate-sim";
 /// Seeds that CI runs twice: the traces must be the same to the last byte.
 const CI_TWICE: u64 = 5;
 /// How long CI runs fresh seeds.
-const CI_MINUTES: u64 = 10;
+const CI_MINUTES: u64 = 5;
 /// The first seed where no commit says another.
 const DEFAULT_BASE_SEED: u64 = 1_000_000;
 
@@ -90,7 +90,7 @@ mod tests {
             panic!("{gate:#?} {long:#?}");
         };
         assert!(meta.ends_with("-- meta --seed 42 --seeds 5"));
-        assert!(fresh.ends_with("-- search --base-seed 42 --minutes 10 --threads 2"));
+        assert!(fresh.ends_with("-- search --base-seed 42 --minutes 5 --threads 2"));
         assert!(
             build.ends_with("build --release --locked --target-dir target-sim -p tidegate-sim")
         );
