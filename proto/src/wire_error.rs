@@ -63,7 +63,9 @@ macro_rules! refusals {
             #[cfg(test)]
             const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            fn parse(text: &str) -> Option<Self> {
+            /// The refusal with this name on the wire.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
                 match text { $($text => Some(Self::$name),)* _ => None }
             }
         }

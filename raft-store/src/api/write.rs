@@ -8,7 +8,7 @@ use openraft_rt::watch::WatchReceiver;
 use tidegate_domain::command::ENVELOPE_BYTES_MAX;
 use tidegate_domain::id::Index;
 use tidegate_domain::{Outcome, Rejection, canonical};
-use tidegate_proto::{Effect, Refusal, WireError};
+use tidegate_proto::Effect;
 use tidegate_runtime::{Clock, blocking};
 use tokio::sync::mpsc;
 
@@ -21,8 +21,8 @@ use super::{ProposeError, Proposed, ReadIndexes};
 use crate::config::NodeLimits;
 use crate::group::{Group, Leader};
 use crate::network::clocks::PeerClocks;
-use crate::network::message::{Call, Reply};
-use crate::network::peer::{Peer, PeerError};
+use crate::network::forward::Lines;
+use crate::network::peer::Peer;
 use crate::room::Room;
 use crate::storage::{StateError, StateStore, reach};
 use crate::types::Envelope;
@@ -43,6 +43,7 @@ struct Inner {
     clocks: Arc<PeerClocks>,
     slots: Slots,
     in_flight: InFlight,
+    lines: Lines,
     jobs: mpsc::UnboundedSender<Job>,
     limits: NodeLimits,
 }
@@ -91,6 +92,7 @@ impl Writes {
             clocks,
             slots: Slots::new(limits.proposals_in_flight_max),
             in_flight: InFlight::default(),
+            lines: Lines::default(),
             jobs,
             limits,
         }))
@@ -309,22 +311,13 @@ impl Writes {
     ) -> Result<Proposed, ProposeError> {
         let _slot = self.slot_to_forward(command).await?;
         let before = std::mem::replace(&mut attempts.unknown, true);
-        let call = Call::Propose(command.bytes().clone());
-        let error = match peer.call(&call, self.0.limits.request_timeout).await {
-            Ok(Reply::Proposed(proposed)) => return Ok(proposed),
-            Ok(other) => WireError::unknown(Refusal::Internal, format!("unexpected {other:?}")),
-            Err(PeerError::Refused(status)) => WireError::from(&*status),
-            Err(error @ (PeerError::Unreachable(_) | PeerError::Garbled(_))) => {
-                WireError::unknown(Refusal::Unreachable, error.to_string())
+        let forwarded = self.0.lines.forward(peer, command.bytes().clone());
+        forwarded.await.map_err(|error| {
+            if error.effect == Effect::None {
+                attempts.unknown = before;
             }
-            Err(error @ PeerError::TimedOut(_)) => {
-                WireError::unknown(Refusal::TimedOut, error.to_string())
-            }
-        };
-        if error.effect == Effect::None {
-            attempts.unknown = before;
-        }
-        Err(ProposeError::ByLeader(error))
+            ProposeError::ByLeader(error)
+        })
     }
 
     /// A slot of this node's own while the leader is asked. Those that are kept for what stops harm

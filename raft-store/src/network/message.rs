@@ -3,18 +3,16 @@
 //!
 //! A decoder accepts exactly what the encoder writes; whatever else comes is an error of the peer.
 
-use bytes::Bytes;
 use minicbor::{Decoder, decode};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError,
     StreamAppendResult, TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse,
     VoteRequest, VoteResponse,
 };
-use tidegate_domain::id::{Incarnation, Index, SignatureBytes};
+use tidegate_domain::id::{Incarnation, SignatureBytes};
 
 use super::cbor::{Out, Read, Written, append_cbor, array, expect_array, fixed};
 use super::cbor::{get_option, put_option, whole};
-use crate::api::Proposed;
 use crate::heads::{Head, SignedHead};
 use crate::storage::codec::Record;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
@@ -28,8 +26,6 @@ pub(crate) enum Call {
     TransferLeader(TransferLeaderRequest<TypeConfig>),
     /// Which log entry must be applied for a linearizable read? Asked of the leader.
     ReadIndex,
-    /// Commit this signed command. Asked of the leader, which does not forward it again.
-    Propose(Bytes),
     /// A snapshot is about to come: how many audit entries are there already?
     SnapshotStart,
     /// Nothing but what stands on the envelope.
@@ -48,7 +44,6 @@ pub(crate) enum Reply {
     Append(AppendEntriesResponse<TypeConfig>),
     TransferLeader(TransferLeaderResponse<TypeConfig>),
     ReadIndex(LogId),
-    Proposed(Proposed),
     SnapshotStart(u64),
     Hello,
 }
@@ -66,7 +61,6 @@ impl Call {
                 put_option(out, request.last_log_id())
             }
             Self::ReadIndex => out.array(1)?.u8(4)?.ok(),
-            Self::Propose(command) => out.array(2)?.u8(5)?.bytes(command)?.ok(),
             Self::SnapshotStart => out.array(1)?.u8(6)?.ok(),
             Self::Hello => out.array(1)?.u8(7)?.ok(),
             Self::Lost(vote, entry) => {
@@ -92,7 +86,6 @@ impl Call {
                     Self::TransferLeader(TransferLeaderRequest::new(vote, to, last))
                 }
                 (4, 1) => Self::ReadIndex,
-                (5, 2) => Self::Propose(Bytes::copy_from_slice(from.bytes()?)),
                 (6, 1) => Self::SnapshotStart,
                 (7, 1) => Self::Hello,
                 (8, 3) => Self::Lost(Vote::decode(from)?, LogId::decode(from)?),
@@ -138,16 +131,6 @@ impl Reply {
                 out.array(2)?.u8(3)?;
                 log_id.encode(out)
             }
-            Self::Proposed(proposed) => {
-                let Proposed {
-                    index,
-                    outcome,
-                    duplicate,
-                    incarnation,
-                } = proposed;
-                out.array(5)?.u8(4)?.u64(index.0)?.bytes(outcome)?;
-                out.bool(*duplicate)?.u64(incarnation.0)?.ok()
-            }
             Self::SnapshotStart(entries) => out.array(2)?.u8(5)?.u64(*entries)?.ok(),
             Self::Hello => out.array(1)?.u8(6)?.ok(),
         });
@@ -166,12 +149,6 @@ impl Reply {
                 (1, 3) => Self::Append(get_append_response(from)?),
                 (2, 4) => Self::TransferLeader(get_transfer_response(from)?),
                 (3, 2) => Self::ReadIndex(LogId::decode(from)?),
-                (4, 5) => Self::Proposed(Proposed {
-                    index: Index(from.u64()?),
-                    outcome: Bytes::copy_from_slice(from.bytes()?),
-                    duplicate: from.bool()?,
-                    incarnation: Incarnation(from.u64()?),
-                }),
                 (5, 2) => Self::SnapshotStart(from.u64()?),
                 (6, 1) => Self::Hello,
                 _ => return Err(decode::Error::message("unknown reply").at(at)),

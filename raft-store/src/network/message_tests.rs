@@ -1,5 +1,7 @@
 use std::fmt::Debug;
 
+use bytes::Bytes;
+
 use super::*;
 use crate::storage::rig::at as log_id;
 use crate::types::{EntryPayload, Proposal};
@@ -51,7 +53,6 @@ fn calls() -> Vec<Call> {
         }),
         Call::TransferLeader(TransferLeaderRequest::new(vote(4), 2, Some(log_id(4, 11)))),
         Call::ReadIndex,
-        Call::Propose(Bytes::from_static(b"command")),
         Call::SnapshotStart,
         Call::Hello,
         Call::Lost(vote(4), log_id(3, 9)),
@@ -87,12 +88,6 @@ fn replies() -> Vec<Reply> {
         Reply::TransferLeader(Err(changed)),
         Reply::TransferLeader(Err(behind)),
         Reply::ReadIndex(log_id(4, 11)),
-        Reply::Proposed(Proposed {
-            index: Index(7),
-            outcome: Bytes::from_static(b"outcome"),
-            duplicate: true,
-            incarnation: Incarnation(2),
-        }),
         Reply::SnapshotStart(u64::MAX),
         Reply::Hello,
     ]

@@ -7,6 +7,7 @@
 //! | `cbor` | the items that messages are made of |
 //! | `peer` | the calling side, as openraft wants it: [`Peer`] |
 //! | `counted` | what a leader counts on, and what follows when it is gone |
+//! | `forward` | commands for the leader, in batches on one stream for each peer |
 //! | `append` | pipelined replication on one stream for each peer, and how a dead one is noticed |
 //! | `snapshot` | a snapshot, piece by piece |
 //! | `service` | the answering side |
@@ -19,6 +20,7 @@ mod append;
 mod cbor;
 pub(crate) mod clocks;
 mod counted;
+pub(crate) mod forward;
 pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod peer;

@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::link::{Link, LinkError};
 use super::message::{self, Call, Reply};
-use super::{counted, snapshot};
+use super::{counted, forward, snapshot};
 use crate::api::{ReadIndexes, Writes};
 use crate::heads::Heads;
 use crate::room::Level;
@@ -76,6 +76,17 @@ impl raft_server::Raft for RaftService {
         Ok(Response::new(Box::pin(replies.chain(refusal))))
     }
 
+    type ForwardStream = Frames;
+
+    async fn forward(
+        &self,
+        request: Request<Streaming<Frame>>,
+    ) -> Result<Response<Frames>, Status> {
+        let (writes, link) = (self.writes.clone(), self.link.clone());
+        let answers = forward::answer(writes, link, request.into_inner());
+        Ok(Response::new(Box::pin(answers)))
+    }
+
     async fn snapshot(
         &self,
         request: Request<Streaming<Frame>>,
@@ -121,7 +132,6 @@ impl RaftService {
                 Reply::Hello
             }
             Call::ReadIndex => Reply::ReadIndex(self.reads.as_leader().await?),
-            Call::Propose(command) => Reply::Proposed(self.writes.as_leader(command).await?),
         };
         Ok(reply)
     }
