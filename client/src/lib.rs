@@ -26,6 +26,6 @@ pub use follow::{Follower, FollowerConfig, Observer};
 pub use high_water::HighWater;
 pub use lease::{Lease, LeaseTerms, SharedLease};
 pub use position::{Position, ReadPoint};
-pub use store::{Manifest, Proposed, SnapshotRows, StoreClient};
+pub use store::{Manifest, Proposed, Rows, SnapshotRows, StoreClient};
 pub use view::{View, ViewError};
 pub use watch::WatchStream;

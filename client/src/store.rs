@@ -55,6 +55,15 @@ pub struct Manifest {
     pub age_ms: Option<u64>,
 }
 
+/// Rows of the state, all of them as of one read point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rows {
+    /// What they cover.
+    pub point: ReadPoint,
+    /// Their canonical values in the order of the keys; `None` where there is no row.
+    pub values: Vec<Option<Bytes>>,
+}
+
 /// State rows as `(key, value)` bytes.
 pub type SnapshotRows = Vec<(Bytes, Bytes)>;
 
@@ -121,19 +130,33 @@ impl StoreClient {
             Ok(answer.into_inner())
         };
         let (answer, _) = self.nodes.ask("read_index", ask).await?;
-        let v1::ReadIndexResponse {
-            incarnation,
-            entries,
-            log_time_ms,
-            origin,
-        } = answer;
-        Ok(ReadPoint {
-            origin,
-            position: Position {
-                incarnation: Incarnation(incarnation),
-                entries,
-            },
-            log_time: LogTime(log_time_ms),
+        Ok(read_point(answer))
+    }
+
+    /// The rows with these keys ([`row`](tidegate_domain::state::row) makes them), linearizable: they
+    /// cover every command acknowledged before the call.
+    ///
+    /// # Errors
+    /// No node could reach a quorum in time, a key is none, or it is too much for one answer.
+    pub async fn rows(&self, keys: &[Vec<u8>]) -> Result<Rows, ClientError> {
+        const WHAT: &str = "rows";
+        let ask = |node: Node| async move {
+            let request = v1::GetRowsRequest {
+                keys: keys.to_vec(),
+            };
+            Ok(grpc(&node).get_rows(request).await?.into_inner())
+        };
+        let (v1::GetRowsResponse { point, values }, node) = self.nodes.ask(WHAT, ask).await?;
+        let garbled = |problem: &str| ClientError::garbled(WHAT, &node.endpoint, problem);
+        if values.len() != keys.len() {
+            return Err(garbled("not as many values as keys"));
+        }
+        Ok(Rows {
+            point: read_point(point.ok_or_else(|| garbled("values without a read point"))?),
+            values: values
+                .into_iter()
+                .map(|row| row.value.map(Bytes::from))
+                .collect(),
         })
     }
 
@@ -153,7 +176,9 @@ impl StoreClient {
             Ok((manifest(&mut parts).await?, parts))
         };
         let ((manifest, parts), node) = self.nodes.ask("snapshot", ask).await?;
-        let rows = self.rows("snapshot", &node, &manifest, parts).await?;
+        let rows = self
+            .snapshot_rows("snapshot", &node, &manifest, parts)
+            .await?;
         Ok((manifest, rows))
     }
 
@@ -168,7 +193,9 @@ impl StoreClient {
             Ok((manifest(&mut parts).await?, parts))
         };
         let ((manifest, parts), node) = self.nodes.ask("stale_read", ask).await?;
-        let rows = self.rows("stale_read", &node, &manifest, parts).await?;
+        let rows = self
+            .snapshot_rows("stale_read", &node, &manifest, parts)
+            .await?;
         Ok((manifest, rows))
     }
 
@@ -228,7 +255,7 @@ impl StoreClient {
         &self.nodes
     }
 
-    async fn rows(
+    async fn snapshot_rows(
         &self,
         what: &'static str,
         node: &Node,
@@ -269,6 +296,23 @@ impl StoreClient {
                 }
             }
         }
+    }
+}
+
+fn read_point(answer: v1::ReadIndexResponse) -> ReadPoint {
+    let v1::ReadIndexResponse {
+        incarnation,
+        entries,
+        log_time_ms,
+        origin,
+    } = answer;
+    ReadPoint {
+        origin,
+        position: Position {
+            incarnation: Incarnation(incarnation),
+            entries,
+        },
+        log_time: LogTime(log_time_ms),
     }
 }
 

@@ -113,6 +113,23 @@ macro_rules! catalogue {
                 Ok(())
             }
 
+            /// The stored value of the row with this key ([`row`] makes keys), if there is one.
+            ///
+            /// # Errors
+            /// It is no key of a table that this build knows.
+            pub fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RowError> {
+                let (tag, rest) = key.split_first().ok_or(RowError::UnknownTable { tag: None })?;
+                let bad = |source| RowError::Row { tag: *tag, source };
+                match *tag {
+                    $($stag if rest.is_empty() => Ok(Some(canonical::encode(self.$single.get()))),)*
+                    $($ttag => {
+                        let key = canonical::decode(rest).map_err(bad)?;
+                        Ok(self.$table.get(&key).map(canonical::encode))
+                    })*
+                    tag => Err(RowError::UnknownTable { tag: Some(tag) }),
+                }
+            }
+
             /// Every row as `(key, value)` bytes, table by table, each in its key's order.
             pub fn rows(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
                 let singles = [$((vec![$stag], canonical::encode(self.$single.get())),)*];
@@ -121,6 +138,16 @@ macro_rules! catalogue {
                         |(key, value)| (row_key($ttag, key), canonical::encode(value)),
                     )))*
             }
+        }
+
+        /// Keys of stored rows, by table.
+        pub mod row {
+            use super::*;
+
+            $($(#[$smeta])*
+            pub fn $single() -> Vec<u8> { vec![$stag] })*
+            $($(#[$tmeta])*
+            pub fn $table(key: &$key) -> Vec<u8> { row_key($ttag, key) })*
         }
     };
 }
@@ -209,7 +236,7 @@ pub struct Spent {
     pub digest: Hash,
 }
 
-/// Why stored rows are not a state. Always a reason to stop.
+/// Why bytes are no row of the state. Among stored ones always a reason to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum RowError {
     /// A row of a table that this build doesn't know: written by a newer one, or damaged.

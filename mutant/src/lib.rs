@@ -74,6 +74,8 @@ pub enum Mutant {
     WatchProgressAhead,
     /// A node hands out its state without asking whether it is behind.
     SnapshotUnconfirmed,
+    /// A node answers with rows without asking whether it is behind.
+    RowsUnconfirmed,
     /// A read is answered by a round that began before it was asked.
     ReadJoinsRound,
     /// A voter cosigns a root that its own log does not have.
@@ -122,7 +124,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 54] = [
         Self::LeaderRestore,
         Self::LeaseRead,
         Self::ReadBeforeApply,
@@ -152,6 +154,7 @@ impl Mutant {
         Self::WatchSkipsInstall,
         Self::WatchProgressAhead,
         Self::SnapshotUnconfirmed,
+        Self::RowsUnconfirmed,
         Self::ReadJoinsRound,
         Self::CosignedUnseen,
         Self::HeadMismatchIgnored,

@@ -217,6 +217,13 @@ impl store_server::Store for Service {
         }))
     }
 
+    async fn get_rows(
+        &self,
+        _: Request<v1::GetRowsRequest>,
+    ) -> Result<Response<v1::GetRowsResponse>, Status> {
+        Err(Status::unimplemented("nobody asks in these tests"))
+    }
+
     type GetSnapshotStream = Parts;
 
     async fn get_snapshot(

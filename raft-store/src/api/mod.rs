@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `write` | commits signed commands, wherever they arrive |
 //! | `read` | read points confirmed by a quorum, many reads to a round |
+//! | `rows` | rows of the state by key, as of a confirmed read point |
 //! | `watch` | the feed of applied entries, gapless or resync |
 //! | `paced` | snapshots and exports: few at once, none that is read too slowly |
 //! | `store` | the `Store` service |
@@ -26,6 +27,7 @@ mod paced;
 mod proposed;
 mod proposer;
 mod read;
+mod rows;
 mod slots;
 mod status;
 pub(crate) mod store;

@@ -12,6 +12,7 @@ use tidegate_proto::{Refusal, WireError};
 use tidegate_runtime::{Clock, blocking};
 use tonic::{Request, Response, Status};
 
+use super::rows::rows;
 use super::status::status;
 use super::{PacedStreams, Proposed, ReadError, ReadIndexes, Watches, Writes};
 use crate::config::NodeLimits;
@@ -80,6 +81,14 @@ impl store_server::Store for StoreService {
             log_time_ms: position.log_time_ms,
             origin: self.0.origin(),
         }))
+    }
+
+    async fn get_rows(
+        &self,
+        request: Request<v1::GetRowsRequest>,
+    ) -> Result<Response<v1::GetRowsResponse>, Status> {
+        let v1::GetRowsRequest { keys } = request.into_inner();
+        Ok(Response::new(rows(&self.0, &keys).await?))
     }
 
     type GetSnapshotStream = Parts;

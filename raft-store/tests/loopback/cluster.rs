@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 
 use super::support::{Cluster, Shape, accepted, eventually};
 use openraft_rt::watch::WatchReceiver as _;
-use tidegate_client::Position;
-use tidegate_domain::{Outcome, Rejection};
+use tidegate_client::{Position, Rows};
+use tidegate_domain::config::Meta;
+use tidegate_domain::id::StopId;
+use tidegate_domain::state::row;
+use tidegate_domain::{Outcome, Rejection, canonical};
 use tidegate_proto::Refusal;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,6 +55,33 @@ async fn a_repeated_command_gets_its_first_outcome() {
             .unwrap();
         assert!(again.duplicate);
         assert_eq!((again.index, &again.outcome), (first.index, &first.outcome));
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_any_node_answers_cover_what_was_acknowledged_before() {
+    let mut cluster = Cluster::start(Shape::default()).await;
+    for number in 1..=20 {
+        let command = cluster.variant(number).to_bytes();
+        let proposed = cluster.client().propose(command).await.unwrap();
+        for id in 1..=3 {
+            let keys = [row::meta(), row::stops(&StopId(7))];
+            let Rows { point, values } = cluster.client_of(id).rows(&keys).await.unwrap();
+            assert!(
+                point.position.entries > proposed.index.0,
+                "node {id} at {number}"
+            );
+            let [Some(meta), None] = &values[..] else {
+                panic!("{values:?}");
+            };
+            let meta: Meta = canonical::decode(meta).unwrap();
+            assert_eq!(meta.next.0, point.position.entries);
+        }
+    }
+    for keys in [vec![], vec![row::meta(); 65], vec![vec![250]]] {
+        let refused = cluster.client().rows(&keys).await.unwrap_err();
+        assert_eq!(refused.error.refusal, Refusal::Malformed, "{refused}");
     }
     cluster.stop().await;
 }

@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use madsim::runtime::{Handle, NodeHandle};
-use tidegate_client::{ClientConfig, ClientError, Position, StoreClient, View};
-use tidegate_domain::Outcome;
+use tidegate_client::{ClientConfig, ClientError, Position, Rows, StoreClient, View};
+use tidegate_domain::config::Meta;
+use tidegate_domain::state::row;
 use tidegate_domain::testing::Fleet;
+use tidegate_domain::{Outcome, canonical};
 use tidegate_runtime::sim::set_region;
 use tidegate_runtime::{Clock as _, SystemClock};
 
@@ -186,14 +188,19 @@ impl Client {
         }
     }
 
-    async fn read_index(&self, client: &StoreClient) {
-        let op = self
-            .witness
-            .begin(&self.lane, "read index".to_owned(), None);
-        match client.read_index().await {
-            Ok(point) => {
+    /// Reads the row that says where the log stands.
+    async fn rows(&self, client: &StoreClient) {
+        let op = self.witness.begin(&self.lane, "rows".to_owned(), None);
+        match client.rows(&[row::meta()]).await {
+            Ok(Rows { point, values }) => {
                 let entries = point.position.entries;
-                self.answered(op, entries, "a read point".to_owned());
+                let meta = values.first().and_then(Option::as_ref);
+                let meta = meta.map(|value| canonical::decode::<Meta>(value));
+                assert!(
+                    matches!(&meta, Some(Ok(meta)) if meta.next.0 == entries),
+                    "a row of another entry than the answer's {entries}: {meta:?}"
+                );
+                self.answered(op, entries, "a row".to_owned());
                 let root = None;
                 self.witness.see(&Seen::Read { op, entries, root });
                 self.witness.see(&Seen::Progress { what: "a read" });
@@ -219,7 +226,7 @@ impl Client {
     }
 }
 
-fn lock(crew: &Crew) -> MutexGuard<'_, Operators> {
+pub(super) fn lock(crew: &Crew) -> MutexGuard<'_, Operators> {
     crew.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -361,7 +368,7 @@ pub(crate) async fn read(client: Client, load: Load, mut dice: Dice) {
         if dice.one_in(8) {
             client.snapshot(&store).await;
         } else {
-            client.read_index(&store).await;
+            client.rows(&store).await;
         }
     }
 }

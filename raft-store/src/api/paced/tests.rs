@@ -171,6 +171,13 @@ impl store_server::Store for Snapshots {
         elsewhere()
     }
 
+    async fn get_rows(
+        &self,
+        _: Request<v1::GetRowsRequest>,
+    ) -> Result<Response<v1::GetRowsResponse>, Status> {
+        elsewhere()
+    }
+
     async fn watch(
         &self,
         _: Request<v1::WatchRequest>,
