@@ -52,6 +52,8 @@ pub enum Mutant {
     ExpiredChained,
     /// Signatures are counted, but not verified.
     SignatureUnverified,
+    /// A replica takes the leader's word that it has verified a command.
+    ReplicaTrusts,
     /// A command may set a floor to less than it was.
     FloorFalls,
     /// A node that installs a snapshot loses the floors in it.
@@ -124,7 +126,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 54] = [
+    pub const ALL: [Self; 55] = [
         Self::LeaderRestore,
         Self::LeaseRead,
         Self::ReadBeforeApply,
@@ -143,6 +145,7 @@ impl Mutant {
         Self::MetricsUnbounded,
         Self::SequenceUnchecked,
         Self::SignatureUnverified,
+        Self::ReplicaTrusts,
         Self::FloorFalls,
         Self::FloorsLostAtInstall,
         Self::SnapshotSaysLess,

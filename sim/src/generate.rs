@@ -4,6 +4,7 @@
 mod divergence;
 mod drawn;
 mod files;
+mod forgery;
 mod rarer;
 
 pub use drawn::{classes, of_classes};
@@ -74,7 +75,8 @@ pub fn schedule(seed: u64) -> Schedule {
     let mut faults = storm.faults();
     let of_file = storm.file_fault(Dice::new(seed, "files"));
     let diverged = storm.divergence(Dice::new(seed, "divergence"));
-    for timed in of_file.into_iter().chain(diverged) {
+    let forged = storm.forgery(Dice::new(seed, "forgery"));
+    for timed in of_file.into_iter().chain(diverged).chain(forged) {
         let at = faults.partition_point(|other| other.at_ms <= timed.at_ms);
         faults.insert(at, timed);
     }

@@ -147,6 +147,7 @@ impl Nemesis {
             | Fault::Suspend { .. }
             | Fault::Lag { .. }
             | Fault::Diverge { .. }
+            | Fault::Forge { .. }
             | Fault::Duplicate { .. } => self.strike_rarer(fault),
         }
     }

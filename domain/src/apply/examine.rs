@@ -124,6 +124,7 @@ impl Examined {
     /// Examines an envelope, whatever it may be.
     pub fn of(envelope: &[u8]) -> Self {
         match Claim::read(envelope) {
+            Ok(claim) if is_on(Mutant::ReplicaTrusts) => Self(Ok(claim.said)),
             Ok(claim) => claim.verify(),
             Err(unauthorized) => Self(Err(unauthorized)),
         }

@@ -2,6 +2,7 @@
 
 use super::divergence::diverge;
 use super::files::FILE_CLASSES;
+use super::forgery::forge;
 use super::{CLASSES, Make, Storm};
 use crate::dice::Dice;
 use crate::schedule::{Timed, WorldSpec};
@@ -18,7 +19,7 @@ pub fn classes() -> Vec<&'static str> {
 /// All that make faults.
 fn makes() -> impl Iterator<Item = Make> {
     let storm = CLASSES.iter().map(|(_, make)| *make);
-    storm.chain(FILE_CLASSES).chain([diverge as Make])
+    storm.chain(FILE_CLASSES).chain([diverge as Make, forge])
 }
 
 /// The class of the faults that a function makes.

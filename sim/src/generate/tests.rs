@@ -24,8 +24,8 @@ fn every_class_is_drawn_by_some_seed_and_left_out_by_others() {
     };
     let all: BTreeSet<&str> = (0..200).flat_map(classes).collect();
     // Regions are partitioned, decision and store nodes cut, and store nodes parted from their peers,
-    // by makers of their own; and a chain diverges.
-    let makers = CLASSES.len() + files::FILE_CLASSES.len() + 1;
+    // by makers of their own; and a chain diverges, and a leader forges.
+    let makers = CLASSES.len() + files::FILE_CLASSES.len() + 2;
     assert_eq!(all.len(), makers - 4, "{all:?}");
     assert_eq!(all, Fault::CLASSES.into_iter().collect());
     for class in all {

@@ -1,6 +1,6 @@
 //! Those who are no operators, and some who are and mean ill.
 
-use tidegate_domain::command::RegisterVariant;
+use tidegate_domain::command::{RegisterVariant, SignedCommand};
 use tidegate_domain::id::Millis;
 use tidegate_domain::testing::traits;
 
@@ -49,6 +49,19 @@ impl Operators {
         }
         draft.what = "tampered";
         draft
+    }
+
+    /// A command of the right signers, none of whose signatures is theirs.
+    pub(crate) fn forged(&mut self) -> Vec<u8> {
+        let variant = self.some_variant();
+        let proposal = self.fleet.proposal(variant);
+        let draft = self.seal("forged", proposal);
+        let signed = SignedCommand::from_bytes(&draft.bytes);
+        let mut signed = signed.expect("operators seal commands");
+        for signature in &mut signed.signatures {
+            signature.signature.0[0] ^= 1;
+        }
+        signed.to_bytes()
     }
 
     /// An envelope of a session that somebody overheard, the newest most often: it may be known to

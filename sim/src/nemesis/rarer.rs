@@ -58,6 +58,7 @@ impl Nemesis {
                 self.later(for_ms, "lag", move |_| set_lag(machine, 0));
             }),
             Fault::Diverge { at } => self.at(&at, |store| self.world.diverge(&store)),
+            Fault::Forge { at } => self.at(&at, |store| self.world.forge(&store)),
             Fault::Duplicate { for_ms } => {
                 self.world.send_twice(true);
                 self.later(for_ms, "duplication", |nemesis| {

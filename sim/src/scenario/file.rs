@@ -117,6 +117,7 @@ pub(super) struct Strike {
     pub(super) membership: Option<Membership>,
     pub(super) device_power: Option<DevicePower>,
     pub(super) divergence: Option<One>,
+    pub(super) forgery: Option<One>,
     pub(super) halt: Option<Halt>,
 }
 

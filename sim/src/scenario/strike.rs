@@ -273,7 +273,7 @@ fn of_machines(strike: &Strike, names: &Names<'_>) -> Read<Vec<Vec<Fault>>> {
 /// Single blows to one store node.
 fn single_blows(strike: &Strike, names: &Names<'_>) -> Read<Vec<Vec<Fault>>> {
     let mut all = Vec::new();
-    let single: [(_, Single); 7] = [
+    let single: [(_, Single); 8] = [
         (&strike.replace, |at| Fault::Replace { at }),
         (&strike.failed_sync, |at| Fault::FailSync {
             at,
@@ -283,6 +283,7 @@ fn single_blows(strike: &Strike, names: &Names<'_>) -> Read<Vec<Vec<Fault>>> {
         (&strike.snapshot, |at| Fault::Snapshot { at }),
         (&strike.disconnect, |at| Fault::Disconnect { at }),
         (&strike.divergence, |at| Fault::Diverge { at }),
+        (&strike.forgery, |at| Fault::Forge { at }),
         (&strike.misdirected_write, |at| Fault::Misdirect {
             at,
             after: AFTER_CHANGES,

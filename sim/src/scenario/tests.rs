@@ -99,7 +99,7 @@ random:
 fn whatever_can_be_drawn_can_be_timed_under_the_same_word() {
     let sample = |word: &str| match word {
         "replace" | "failed-sync" | "misdirected-write" | "transfer" | "snapshot"
-        | "disconnect" | "divergence" | "bit-flip" => "{node: s1}",
+        | "disconnect" | "divergence" | "forgery" | "bit-flip" => "{node: s1}",
         "one-way-cut" => "{from: [s1], to: [s2], for: 1s}",
         "partition" => "{nodes: [s1], for: 1s}",
         "flapping" => "{nodes: [s1], period: 100ms, for: 1s}",

@@ -158,13 +158,15 @@ pub enum Fault {
     Vote { at: Spot, voter: bool },
     /// From now on the node computes another chain than its peers: its memory or build is at fault.
     Diverge { at: Spot },
+    /// The node, if it leads, chains a command of which no signature is good: its build lets it by.
+    Forge { at: Spot },
     /// Operators halt every rollout that runs.
     Halt,
 }
 
 impl Fault {
     /// All classes.
-    pub const CLASSES: [&'static str; 32] = [
+    pub const CLASSES: [&'static str; 33] = [
         "crash",
         "kill",
         "restart",
@@ -197,6 +199,7 @@ impl Fault {
         "device power",
         "membership",
         "divergence",
+        "forgery",
     ];
 
     /// The class of the fault: what swarm testing leaves out as a whole, and coverage counts.
@@ -235,6 +238,7 @@ impl Fault {
             Self::Duplicate { .. } => "duplication",
             Self::Vote { .. } => "membership",
             Self::Diverge { .. } => "divergence",
+            Self::Forge { .. } => "forgery",
             Self::Halt => "halt",
         }
     }
@@ -280,6 +284,7 @@ impl Fault {
             | Self::Disconnect { .. }
             | Self::Vote { .. }
             | Self::Diverge { .. }
+            | Self::Forge { .. }
             | Self::Halt => None,
         }
     }
@@ -325,6 +330,7 @@ impl Fault {
             | Self::Disconnect { at }
             | Self::Vote { at, .. }
             | Self::Diverge { at }
+            | Self::Forge { at }
             | Self::Transfer { to: at } => vec![at],
             Self::SwapFile { at, with, .. } => vec![at, with],
             Self::Cut { from, to, .. }

@@ -86,7 +86,8 @@ impl fmt::Display for Fault {
             Self::Replace { at }
             | Self::Snapshot { at }
             | Self::Disconnect { at }
-            | Self::Diverge { at } => write!(f, " {at}"),
+            | Self::Diverge { at }
+            | Self::Forge { at } => write!(f, " {at}"),
             Self::SnapshotTwice { at, apart_ms } => write!(f, " {at} {apart_ms} ms apart"),
             Self::FailIo { at, reads, after } => {
                 let what = if *reads { "read" } else { "write" };

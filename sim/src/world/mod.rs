@@ -12,6 +12,7 @@ mod disks;
 mod divergence;
 mod errands;
 mod follower;
+mod forgery;
 pub(crate) mod machine;
 pub(crate) mod network;
 mod probe;
