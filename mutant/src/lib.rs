@@ -50,6 +50,8 @@ pub enum Mutant {
     SequenceUnchecked,
     /// The door lets in what is over: it is refused, spends no id, and comes again.
     ExpiredChained,
+    /// A command has its slot before anybody has looked at it.
+    SlotFirst,
     /// Signatures are counted, but not verified.
     SignatureUnverified,
     /// A replica takes the leader's word that it has verified a command.
@@ -60,6 +62,8 @@ pub enum Mutant {
     FloorsLostAtInstall,
     /// A snapshot says that it covers less than it does: its last entry is applied again.
     SnapshotSaysLess,
+    /// A snapshot claims what was applied by 2 ms after its state was looked at.
+    SnapshotClaimsLate,
     /// A node that installs a snapshot keeps the membership that it had.
     MembershipKeptAtInstall,
     /// The directory is not synced after the file that says what a node has promised was replaced.
@@ -126,7 +130,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 55] = [
+    pub const ALL: [Self; 57] = [
         Self::LeaderRestore,
         Self::LeaseRead,
         Self::ReadBeforeApply,
@@ -149,6 +153,7 @@ impl Mutant {
         Self::FloorFalls,
         Self::FloorsLostAtInstall,
         Self::SnapshotSaysLess,
+        Self::SnapshotClaimsLate,
         Self::MembershipKeptAtInstall,
         Self::NamesUnsynced,
         Self::EmptiedLogAccepted,
@@ -182,6 +187,7 @@ impl Mutant {
         Self::LookUpsLost,
         Self::IdUnbound,
         Self::ExpiredChained,
+        Self::SlotFirst,
     ];
 }
 

@@ -53,7 +53,17 @@ pub type Raft = openraft::Raft<TypeConfig, crate::storage::StateStore>;
 #[derive(Clone)]
 pub struct Envelope {
     bytes: Bytes,
-    examined: Arc<Mutex<Option<Examined>>>,
+    examination: Arc<Mutex<Examination>>,
+}
+
+/// How far this node has examined a command.
+#[derive(Default)]
+enum Examination {
+    #[default]
+    Due,
+    Done(Examined),
+    /// It was, and whoever applied it has what it showed.
+    Taken,
 }
 
 impl Envelope {
@@ -65,28 +75,39 @@ impl Envelope {
 
     /// Examines the command, if nobody has.
     pub(crate) fn examine(&self) {
-        let mut examined = self.examined();
-        examined.get_or_insert_with(|| Examined::of(&self.bytes));
+        let mut examination = self.examination();
+        if !matches!(*examination, Examination::Done(_)) {
+            *examination = Examination::Done(Examined::of(&self.bytes));
+        }
     }
 
     /// Remembers what examining it showed.
     pub(crate) fn put_examined(&self, examined: Examined) {
-        *self.examined() = Some(examined);
+        *self.examination() = Examination::Done(examined);
     }
 
     /// What examining it showed, for whoever applies it: nobody needs it after that.
     pub(crate) fn take_examined(&self) -> Examined {
-        let examined = self.examined().take();
-        examined.unwrap_or_else(|| Examined::of(&self.bytes))
+        match std::mem::replace(&mut *self.examination(), Examination::Taken) {
+            Examination::Done(examined) => examined,
+            Examination::Due | Examination::Taken => Examined::of(&self.bytes),
+        }
     }
 
     /// Whether the next to ask need not examine it.
     pub(crate) fn is_examined(&self) -> bool {
-        self.examined().is_some()
+        matches!(*self.examination(), Examination::Done(_))
     }
 
-    fn examined(&self) -> MutexGuard<'_, Option<Examined>> {
-        self.examined.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether it was examined here at some time.
+    pub(crate) fn was_examined(&self) -> bool {
+        !matches!(*self.examination(), Examination::Due)
+    }
+
+    fn examination(&self) -> MutexGuard<'_, Examination> {
+        self.examination
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,7 +115,7 @@ impl From<Bytes> for Envelope {
     fn from(bytes: Bytes) -> Self {
         Self {
             bytes,
-            examined: Arc::default(),
+            examination: Arc::default(),
         }
     }
 }

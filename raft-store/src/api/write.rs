@@ -8,6 +8,7 @@ use openraft_rt::watch::WatchReceiver;
 use tidegate_domain::command::ENVELOPE_BYTES_MAX;
 use tidegate_domain::id::Index;
 use tidegate_domain::{Outcome, Rejection, canonical};
+use tidegate_mutant::{Mutant, is_on};
 use tidegate_proto::Effect;
 use tidegate_runtime::{Clock, blocking};
 use tokio::sync::mpsc;
@@ -170,6 +171,9 @@ impl Writes {
         attempts: &mut Attempts,
     ) -> Result<Proposed, ProposeError> {
         let before = attempts.unknown;
+        if is_on(Mutant::SlotFirst) {
+            drop(self.slot(command, false)?);
+        }
         loop {
             let ask = match self.pass_door(command).await? {
                 Passed::Known(known) => return Ok(known),
@@ -204,7 +208,7 @@ impl Writes {
     }
 
     fn start(&self, command: &Envelope, ticket: Ticket, urgent: bool) -> Result<(), ProposeError> {
-        let slot = self.0.slots.take(urgent)?;
+        let slot = self.slot(command, urgent)?;
         let job = Job {
             command: command.clone(),
             urgent,
@@ -213,6 +217,15 @@ impl Writes {
         };
         let stopped = |_| ProposeError::Stopped("shutting down".to_owned());
         self.0.jobs.send(job).map_err(stopped)
+    }
+
+    /// A slot of the leader's, which nobody's garbage can take from those who may ask.
+    fn slot(&self, command: &Envelope, urgent: bool) -> Result<Slot, ProposeError> {
+        assert!(
+            command.was_examined(),
+            "a slot is given to a command whose signatures were verified"
+        );
+        self.0.slots.take(urgent)
     }
 
     /// Refuses what is not to be proposed, and answers what was applied before.

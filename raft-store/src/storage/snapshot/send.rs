@@ -29,6 +29,12 @@ impl SnapshotData {
         meta: SnapshotMeta,
         (origin, incarnation): (String, u64),
     ) -> Self {
+        // Less would be applied twice, and more never.
+        assert_eq!(
+            meta.last_log_id,
+            view.position().applied,
+            "a snapshot claims exactly what its state has applied"
+        );
         Self(Source::View {
             view: Box::new(view),
             meta,

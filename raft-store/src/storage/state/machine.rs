@@ -1,6 +1,7 @@
 //! openraft's view of the state.
 
 use std::io;
+use std::time::Duration;
 
 use futures::future::try_join_all;
 use futures::{Stream, StreamExt as _};
@@ -120,6 +121,10 @@ impl RaftSnapshotBuilder<TypeConfig> for StateStore {
             .filter(|_| is_on(Mutant::SnapshotSaysLess))
         {
             last.index = last.index.saturating_sub(1);
+        }
+        if is_on(Mutant::SnapshotClaimsLate) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            last_log_id = self.position().applied;
         }
         let meta = SnapshotMeta {
             last_log_id,
