@@ -1,6 +1,8 @@
 //! A store node that really runs, and somebody with a key who means ill: whatever is replayed, signed
 //! again or made up is answered clearly, and costs no more than it was worth the first time.
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
+#[path = "hostile/streams.rs"]
+mod streams;
 mod support;
 
 use std::{fs, io::Write as _, net::TcpStream, path::Path, time::Duration};
