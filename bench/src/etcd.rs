@@ -120,6 +120,14 @@ impl System for Etcd {
         bail!("no member leads");
     }
 
+    async fn term(&self) -> Result<u64> {
+        let mut term = 0;
+        for node in 0..NODES {
+            term = term.max(self.status(node).await?.raft_term);
+        }
+        Ok(term)
+    }
+
     async fn transfer(&self, from: usize, to: usize) -> Result<()> {
         let target_id = member(&self.status(to).await?);
         let mut client = MaintenanceClient::new(channel(self.ports[from])?);

@@ -99,8 +99,8 @@ async fn until_ended(arguments: Arguments) -> Result<ExitCode> {
 
 async fn run(arguments: Arguments) -> Result<ExitCode> {
     ensure!(
-        arguments.seconds > 0.0 && arguments.seconds <= 60.0,
-        "--seconds is more than 0 and at most 60"
+        arguments.seconds > 0.0 && arguments.seconds <= 3_600.0,
+        "--seconds is more than 0 and at most 3600"
     );
     ensure!(arguments.rounds > 0, "--rounds is at least 1");
     let choice = Choice {

@@ -177,6 +177,14 @@ impl System for Ours {
         bail!("no node leads");
     }
 
+    async fn term(&self) -> Result<u64> {
+        let mut term = 0;
+        for node in 0..NODES {
+            term = term.max(self.connect(node)?.status().await?.term);
+        }
+        Ok(term)
+    }
+
     async fn transfer(&self, from: usize, to: usize) -> Result<()> {
         let mut admin = AdminClient::new(channel(self.ports[from])?);
         let to = u64::try_from(to)? + 1;

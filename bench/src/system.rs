@@ -41,6 +41,9 @@ pub(crate) trait System {
     /// Which node leads; fails while none does.
     async fn leader(&self) -> Result<usize>;
 
+    /// The highest term that any node knows: it rises with every election.
+    async fn term(&self) -> Result<u64>;
+
     /// Hands leadership over.
     async fn transfer(&self, from: usize, to: usize) -> Result<()>;
 

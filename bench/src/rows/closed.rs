@@ -28,8 +28,10 @@ impl Probe for Closed {
     }
 
     async fn round<S: System>(&self, system: &mut S) -> Result<Round> {
+        let term = system.term().await?;
         let (window, used) = measure(system, self.task, self.clients, self.lasts).await?;
         let mut round = window.round(used)?;
+        round.also("elections", Some((system.term().await? - term) as f64));
         if self.task == Task::Write(Work::Signed) {
             round.also("verify_us", system.verification_us());
         }
