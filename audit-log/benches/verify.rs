@@ -9,7 +9,6 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use ed25519_dalek::SigningKey;
 use tidegate_audit_log::directory::FsDirectory;
 use tidegate_audit_log::entry::HEADER_BYTES;
 use tidegate_audit_log::note::{KeyName, NoteKey, SignatureKind};
@@ -18,6 +17,7 @@ use tidegate_audit_log::{
     ChainHash, Checkpoint, EntryHash, ExportWriter, Kind, LogHead, NewEntry, NodeHash, Policy,
     SignedCheckpoint, verify,
 };
+use tidegate_keys::SigningKey;
 
 const ORIGIN: &str = "bench.example/log";
 const ENTRY_BYTES: usize = 256;

@@ -8,7 +8,7 @@
 //! [`Policy::verify`] alone makes a [`Verified`] checkpoint.
 //!
 //! ```
-//! use ed25519_dalek::SigningKey;
+//! use tidegate_keys::SigningKey;
 //! use tidegate_audit_log::directory::MemoryDirectory;
 //! use tidegate_audit_log::note::{KeyName, NoteKey, SignatureKind};
 //! use tidegate_audit_log::verify::{AnyDeterministic, Options};

@@ -1,13 +1,12 @@
-//! ed25519: the one place where keys are judged, signatures made and verified.
+//! Signatures of commands and manifests: over the PAE of what is signed.
 use crate::{
     command::{Signature, pae},
     id::{Hash, PublicKey, SignatureBytes},
 };
-use ed25519_dalek::{Signer, VerifyingKey};
-use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
+use tidegate_keys::{Signer as _, SoundKey};
 
-pub use ed25519_dalek::SigningKey;
+pub use tidegate_keys::{KeyFault, SigningKey};
 
 /// A signature that does not verify under its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,45 +16,12 @@ pub struct BadSignature {
     pub key: PublicKey,
 }
 
-/// Why a key may not be trusted with anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, thiserror::Error)]
-#[cbor(index_only)]
-pub enum KeyFault {
-    /// No curve point has this encoding.
-    #[n(0)]
-    #[error("it is no point of the curve")]
-    NotAPoint,
-    /// The point has another, shorter encoding: two raw keys would be one signer.
-    #[n(1)]
-    #[error("it is not the canonical encoding of its point")]
-    NotCanonical,
-    /// The point has small order: signatures under it verify for anything.
-    #[n(2)]
-    #[error("it is weak")]
-    Weak,
-    /// The point has a torsion component: verifiers disagree about its signatures.
-    #[n(3)]
-    #[error("it is not torsion-free")]
-    Torsion,
-}
-
 /// Whether a key may be trusted at all.
 ///
 /// # Errors
 /// It is weak, not canonical, not torsion-free, or no curve point.
 pub fn acceptable(key: &PublicKey) -> Result<(), KeyFault> {
-    let verifying = VerifyingKey::from_bytes(&key.0).map_err(|_| KeyFault::NotAPoint)?;
-    let point = verifying.to_edwards();
-    if point.compress().0 != key.0 {
-        return Err(KeyFault::NotCanonical);
-    }
-    if verifying.is_weak() {
-        return Err(KeyFault::Weak);
-    }
-    if !point.is_torsion_free() {
-        return Err(KeyFault::Torsion);
-    }
-    Ok(())
+    SoundKey::new(&key.0).map(drop)
 }
 
 /// Verifies a signature over the PAE of a payload, strictly (formats.md, "Signature rules").
@@ -81,11 +47,7 @@ pub(crate) fn verify_pae(signature: &Signature, pae: &[u8]) -> Result<(), BadSig
 }
 
 fn verifies(Signature { key, signature }: &Signature, pae: &[u8]) -> bool {
-    let Ok(verifying) = VerifyingKey::from_bytes(&key.0) else {
-        return false;
-    };
-    let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-    verifying.verify_strict(pae, &signature).is_ok()
+    tidegate_keys::verifies(&key.0, pae, &signature.0)
 }
 
 /// In the simulator one thread is every replica, and each verifies the same bytes: the answers are

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
+use tidegate_keys::{Signer as _, SigningKey, SoundKey};
 
 use super::{COSIGNATURE_TIME_S_MAX, NoteSignature};
 
@@ -73,7 +73,7 @@ pub struct VerifierKey {
     name: KeyName,
     kind: SignatureKind,
     id: KeyId,
-    key: VerifyingKey,
+    key: SoundKey,
 }
 
 impl VerifierKey {
@@ -82,12 +82,7 @@ impl VerifierKey {
     /// # Errors
     /// [`KeyError::Point`] if the key is weak, not canonical, or not torsion-free.
     pub fn new(name: KeyName, kind: SignatureKind, public: &[u8; 32]) -> Result<Self, KeyError> {
-        let key = VerifyingKey::from_bytes(public).map_err(|_| KeyError::Point)?;
-        let point = key.to_edwards();
-        let canonical = point.compress().as_bytes() == public;
-        if key.is_weak() || !canonical || !point.is_torsion_free() {
-            return Err(KeyError::Point);
-        }
+        let key = SoundKey::new(public).map_err(|_| KeyError::Point)?;
         let digest: [u8; 32] = Sha256::new()
             .chain_update(name.as_str())
             .chain_update([b'\n', kind.type_byte()])
@@ -212,9 +207,11 @@ impl VerifierKey {
         if time_s.is_some_and(|time| time > COSIGNATURE_TIME_S_MAX) {
             return Err(bad());
         }
-        let raw = Signature::from_slice(raw).map_err(|_| bad())?;
+        let raw = raw.try_into().map_err(|_| bad())?;
         let message = self.message(text, time_s.unwrap_or(0));
-        self.key.verify_strict(&message, &raw).map_err(|_| bad())?;
+        if !self.key.verifies(&message, raw) {
+            return Err(bad());
+        }
         Ok(time_s)
     }
 }

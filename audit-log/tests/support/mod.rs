@@ -2,7 +2,6 @@
 
 pub(crate) mod example;
 
-use ed25519_dalek::SigningKey;
 use sha2::{Digest, Sha256};
 use tidegate_audit_log::detached::DetachedBody;
 use tidegate_audit_log::directory::{MemoryDirectory, WritableDirectory};
@@ -11,6 +10,7 @@ use tidegate_audit_log::tree::MemoryHashes;
 use tidegate_audit_log::{
     Appended, Checkpoint, ExportWriter, Kind, LogHead, NewEntry, NodeHash, Policy, SignedCheckpoint,
 };
+use tidegate_keys::SigningKey;
 
 pub(crate) const ORIGIN: &str = "tidegate.example/fleet-a";
 

@@ -5,7 +5,6 @@ mod tests;
 
 use super::payload;
 use anyhow::{Context, bail, ensure};
-use ed25519_dalek::{Signature, VerifyingKey};
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, StatusCode, body::Bytes, header};
 use hyper_util::rt::TokioIo;
@@ -20,6 +19,7 @@ use tidegate_domain::{
     key::{KeySet, KeyStatus, Role},
     release::MANIFEST_PAYLOAD_TYPE,
 };
+use tidegate_keys::{TooFew, enough};
 use tidegate_proto::v1::Offer;
 
 /// Which of the two slots.
@@ -179,18 +179,13 @@ fn check_signatures(offer: &Offer, keys: &KeySet) -> anyhow::Result<()> {
         ) {
             continue;
         }
-        let verifies = VerifyingKey::from_bytes(&key)
-            .and_then(|key| key.verify_strict(&message, &Signature::from_bytes(&bytes)));
-        if verifies.is_ok() {
+        if tidegate_keys::verifies(&key, &message, &bytes) {
             good.insert(raw);
         }
     }
-    ensure!(
-        good.len() >= usize::from(role.threshold),
-        "{} of {} needed release signatures verify",
-        good.len(),
-        role.threshold
-    );
+    if let Err(TooFew { needed, found }) = enough(role.threshold, good.len()) {
+        bail!("{found} of {needed} needed release signatures verify");
+    }
     let manifest: tidegate_domain::release::Manifest =
         tidegate_domain::canonical::decode(&offer.manifest)?;
     ensure!(

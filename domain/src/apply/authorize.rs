@@ -12,6 +12,7 @@ use crate::{
     state::State,
 };
 use std::collections::BTreeSet;
+use tidegate_keys::TooFew;
 
 /// A value that carries the signatures which its kind, role and epoch demand. Only
 /// [`Examined::authorize`](super::Examined::authorize) makes one of what was asked in earnest.
@@ -203,15 +204,12 @@ fn root_quorums(
     Ok(signers.into_iter().collect())
 }
 
-/// A threshold of zero counts as one: nothing is ever authorized by nobody.
 fn enough(role: Role, needed: u16, found: usize) -> Result<(), Unauthorized> {
-    let needed = needed.max(1);
-    if found >= usize::from(needed) {
-        return Ok(());
-    }
-    Err(Unauthorized::TooFewSignatures {
-        role,
-        needed,
-        found: u16::try_from(found).unwrap_or(u16::MAX),
+    tidegate_keys::enough(needed, found).map_err(|TooFew { needed, found }| {
+        Unauthorized::TooFewSignatures {
+            role,
+            needed,
+            found,
+        }
     })
 }

@@ -88,6 +88,7 @@ fn trusted(keys: &KeySet, role: Role, signers: &BTreeSet<PublicKey>) -> usize {
 }
 
 fn quorum(keys: &KeySet, role: Role, signers: &BTreeSet<PublicKey>) -> bool {
+    // Counted by itself: this is the other side of what it checks.
     let threshold = keys.role(role).map_or(u16::MAX, |keys| keys.threshold);
     threshold > 0 && trusted(keys, role, signers) >= usize::from(threshold)
 }

@@ -4,6 +4,7 @@ use crate::{
     key::{KeySet, KeyStatus, Role},
     state::State,
 };
+use tidegate_keys::{TooFew, enough};
 use tidegate_mutant::{Mutant, is_on};
 
 /// Why a release may not be offered, whatever rollouts say.
@@ -50,12 +51,7 @@ pub fn offerable_under(keys: &KeySet, release: &Release) -> Result<(), NotOffera
         .filter_map(|key| role.and_then(|role| role.status(key)))
         .filter(|status| counts(*status))
         .count();
-    let needed = role.map_or(1, |role| role.threshold.max(1));
-    if found >= usize::from(needed) {
-        return Ok(());
-    }
-    Err(NotOfferable::UnderSigned {
-        needed,
-        found: u16::try_from(found).unwrap_or(u16::MAX),
-    })
+    let threshold = role.map_or(1, |role| role.threshold);
+    enough(threshold, found)
+        .map_err(|TooFew { needed, found }| NotOfferable::UnderSigned { needed, found })
 }

@@ -10,10 +10,11 @@ use crate::metadata::{self, Dependency, Metadata, PREFIX, Package};
 /// Every crate from the top down, with the crates that it may name. Each names only crates above
 /// it; a new arrow is a decision, and is made here. Tests may name every crate above theirs, and
 /// their own with other features.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("mutant", &[]),
-    ("domain", &["mutant"]),
-    ("audit-log", &[]),
+    ("keys", &[]),
+    ("domain", &["mutant", "keys"]),
+    ("audit-log", &["keys"]),
     ("proto", &[]),
     ("runtime", &[]),
     (
@@ -52,6 +53,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     (
         "cli",
         &[
+            "keys",
             "domain",
             "audit-log",
             "proto",
