@@ -250,7 +250,7 @@ impl Teller {
         let call = Call {
             lane: lane.to_owned(),
             what: what.to_owned(),
-            command: !matches!(what, "snapshot" | "read index"),
+            command: !matches!(what, "snapshot" | "rows"),
             asked_us: at_us,
             answered_us: None,
             outcome: "no answer".to_owned(),
