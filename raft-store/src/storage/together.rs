@@ -82,10 +82,10 @@ impl LogMark {
     /// Checks that a log with this vote and this last entry has forgotten nothing.
     fn check(&self, after: Option<Vote>, last: Option<LogId>) -> Result<(), TogetherError> {
         let before = self.vote;
-        let term = |vote: &Option<Vote>| vote.map_or(0, |vote| vote.leader_id.term);
-        let is_other = term(&before) == term(&after)
-            && before.map(|vote| vote.leader_id) != after.map(|vote| vote.leader_id);
-        if term(&after) < term(&before) || is_other {
+        // Votes only rise. Two of one term for different candidates are in no order, unless one of them
+        // leads: whoever voted for the other one follows it.
+        let goes_on = after >= before;
+        if !goes_on {
             return Err(TogetherError::VoteForgotten {
                 log: voted(after.as_ref()),
                 mark: voted(before.as_ref()),
@@ -138,6 +138,26 @@ mod tests {
         }
         assert_eq!(LogMark::default().check(None, None), Ok(()));
         assert_eq!(LogMark::default().check(Some(vote(1)), None), Ok(()));
+    }
+
+    /// A state that is synced between an election and the first word of its winner notes a vote that the
+    /// log rightly replaces within the term.
+    #[test]
+    fn whoever_won_the_term_is_followed_whomever_the_vote_was_for() {
+        let won = vote(3);
+        let mut lost = won;
+        (lost.leader_id.voted_for, lost.committed) = (9, false);
+        let mark = LogMark {
+            vote: Some(lost),
+            committed: None,
+        };
+        assert_eq!(mark.check(Some(won), None), Ok(()));
+        let mut again = won;
+        again.committed = false;
+        let twice = mark.check(Some(again), None);
+        assert!(twice.is_err(), "it voted for another candidate");
+        let before = MARK.check(Some(again), MARK.committed);
+        assert!(before.is_err(), "it had followed node 1 before");
     }
 
     #[test]
