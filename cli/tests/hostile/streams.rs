@@ -1,4 +1,4 @@
-//! The largest requests, on as many streams as a connection may have.
+//! The largest requests, on very many streams.
 
 use std::fs;
 use std::time::Duration;
@@ -14,12 +14,16 @@ use tokio::time::timeout;
 use super::{MEMORY_MAX, Thief, address, memory, now_ms, on_disk};
 use crate::support::fleet::{Fleet, Process};
 
-/// Streams of one connection (`serve.rs`).
+/// Streams, over so many connections.
 const STREAMS: usize = 16_384;
+const CONNECTIONS: usize = 64;
 /// Bytes of each one's request.
 const LARGE: usize = 4 << 20;
-/// How many of these a node has room for on one connection, 24 MiB (`listen/ingress.rs`).
-const FIT: usize = 6;
+/// How many of these a node has room for in all, 96 MiB (`listen/ingress.rs`).
+const FIT: usize = 24;
+/// The command of a `ProposeRequest` (field 1) that is all the rest of the message, in protobuf's
+/// encoding: 4 MiB less these five bytes.
+const FIELD: [u8; 5] = [0x0a, 0xfb, 0xff, 0xff, 0x01];
 /// Processor time that all of them may cost, in seconds: a millisecond each, and some more for what
 /// goes on beside them.
 const PROCESSOR_MAX_S: u64 = 25;
@@ -39,7 +43,8 @@ async fn begin(sender: &SendRequest<Bytes>) -> (ResponseFuture, SendStream<Bytes
     let mut bytes = BytesMut::new();
     bytes.put_u8(0);
     bytes.put_u32(u32::try_from(LARGE).unwrap());
-    bytes.put_bytes(0x5a, 100);
+    bytes.put_slice(&FIELD);
+    bytes.put_bytes(0x5a, 95);
     body.send_data(bytes.freeze(), false).unwrap();
     (answer, body)
 }
@@ -74,19 +79,23 @@ fn processor_s(process: &Process) -> u64 {
 }
 
 #[test]
-fn the_largest_requests_on_all_streams_take_the_room_that_there_is_and_no_more() {
+fn the_largest_requests_on_very_many_streams_take_the_room_that_there_is_and_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let (fleet, node) = Fleet::single(folder.path());
     let thief = Thief::new(folder.path());
     let (entries, bytes, spent) = (thief.entries(), on_disk(folder.path()), processor_s(&node));
     let runtime = Runtime::new().unwrap();
-    let (sender, mut waiting, refused) = runtime.block_on(async {
-        let stream = TcpStream::connect(address(folder.path())).await.unwrap();
-        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
-        tokio::spawn(connection);
+    let (senders, mut waiting, refused) = runtime.block_on(async {
+        let mut senders = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let stream = TcpStream::connect(address(folder.path())).await.unwrap();
+            let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            senders.push(sender);
+        }
         let mut begun = Vec::with_capacity(STREAMS);
-        for _ in 0..STREAMS {
-            begun.push(begin(&sender).await);
+        for number in 0..STREAMS {
+            begun.push(begin(&senders[number % CONNECTIONS]).await);
         }
         let (mut waiting, mut refused) = (Vec::new(), 0);
         for (mut answer, body) in begun {
@@ -99,7 +108,7 @@ fn the_largest_requests_on_all_streams_take_the_room_that_there_is_and_no_more()
                 }
             }
         }
-        (sender, waiting, refused)
+        (senders, waiting, refused)
     });
     assert_eq!((waiting.len(), refused), (FIT, STREAMS - FIT));
     // Meanwhile operators get through.
@@ -121,7 +130,7 @@ fn the_largest_requests_on_all_streams_take_the_room_that_there_is_and_no_more()
             assert!(no_command.contains(&said.as_str()), "{said}");
         }
         // And their room is free for others.
-        let (mut answer, _body) = begin(&sender).await;
+        let (mut answer, _body) = begin(&senders[0]).await;
         let early = timeout(Duration::from_secs(1), &mut answer).await;
         assert!(early.is_err(), "{early:?}");
     });
