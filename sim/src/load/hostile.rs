@@ -52,7 +52,7 @@ impl Operators {
     }
 
     /// A command of the right signers, none of whose signatures is theirs.
-    pub(crate) fn forged(&mut self) -> Vec<u8> {
+    pub fn forged(&mut self) -> Vec<u8> {
         let variant = self.some_variant();
         let proposal = self.fleet.proposal(variant);
         let draft = self.seal("forged", proposal);

@@ -1,4 +1,4 @@
-use tidegate_domain::{Examined, Outcome};
+use tidegate_domain::{Examined, Outcome, Rejection, SignedCommand, Unauthorized};
 
 use super::*;
 
@@ -56,4 +56,20 @@ fn operators_who_are_at_rollouts_take_them_onward_and_stop_nothing() {
     }
     let all = ["advance", "approve", "pause", "release", "rollout", "start"];
     assert!(kinds.iter().eq(&all), "{kinds:?}");
+}
+
+#[test]
+fn what_a_leader_forges_lacks_nothing_but_its_signatures() {
+    let mut fleet = Fleet::unborn();
+    let mut operators = Operators::new(1);
+    operators.now(fleet.now.0);
+    let ceremony = operators.ceremony();
+    fleet.apply(&ceremony.bytes);
+    operators.saw(&fleet.state);
+    let forged = operators.forged();
+    let refused = fleet.apply(&forged).outcome.clone();
+    let bad = Rejection::Unauthorized(Unauthorized::BadSignature {
+        key: SignedCommand::from_bytes(&forged).unwrap().signatures[0].key,
+    });
+    assert_eq!(refused, Outcome::Rejected(bad));
 }
